@@ -1,0 +1,78 @@
+#include <c10/core/Allocator.h>
+#include <c10/core/CPUAllocator.h>
+#include <torch/version.h>
+
+#include <atomic>
+
+#include "pellucid/error.h"
+#include "pellucid/tensor.h"
+
+namespace pellucid {
+
+namespace {
+
+std::atomic<int64_t> g_limit{0};
+std::atomic<int64_t> g_used{0};
+std::atomic<int64_t> g_peak{0};
+
+struct Block {
+  c10::DataPtr data;
+  int64_t bytes;
+};
+
+void free_block(void* context) {
+  auto* block = static_cast<Block*>(context);
+  g_used.fetch_sub(block->bytes, std::memory_order_relaxed);
+  delete block;
+}
+
+std::string mebibytes(int64_t bytes) { return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB"; }
+
+/// LibTorch's CPU allocator with an account: hostile or oversized models fail with a sentence, not with the kernel's
+/// out-of-memory killer.
+class BudgetAllocator final : public c10::Allocator {
+ public:
+  c10::DataPtr allocate(size_t size) const override {
+    const auto bytes = static_cast<int64_t>(size);
+    const int64_t limit = g_limit.load(std::memory_order_relaxed);
+    const int64_t used = g_used.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+    if (bytes < 0 || (limit > 0 && (bytes > limit || used > limit))) {
+      g_used.fetch_sub(bytes, std::memory_order_relaxed);
+      throw_failed("out of memory: a tensor of " + mebibytes(bytes) + " beside " + mebibytes(used - bytes) +
+                   " in use exceeds the limit of " + mebibytes(limit) + " (--max-memory)");
+    }
+    c10::DataPtr data;
+    try {
+      data = c10::GetDefaultCPUAllocator()->allocate(size);
+    } catch (...) {
+      g_used.fetch_sub(bytes, std::memory_order_relaxed);
+      throw_failed("out of memory: the system refused a tensor of " + mebibytes(bytes));
+    }
+    int64_t peak = g_peak.load(std::memory_order_relaxed);
+    while (used > peak && !g_peak.compare_exchange_weak(peak, used, std::memory_order_relaxed)) {
+    }
+    void* const address = data.get();
+    return {address, new Block{std::move(data), bytes}, &free_block, c10::Device(c10::DeviceType::CPU)};
+  }
+  c10::DeleterFnPtr raw_deleter() const override { return nullptr; }
+#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 3)
+  void copy_data(void* dest, const void* src, std::size_t count) const override { default_copy_data(dest, src, count); }
+#endif
+};
+
+}  // namespace
+
+void set_memory_limit(int64_t bytes) {
+  static BudgetAllocator allocator;
+  static const bool installed = [] {
+    c10::SetAllocator(c10::DeviceType::CPU, &allocator, /*priority=*/255);
+    return true;
+  }();
+  (void)installed;
+  g_limit.store(bytes, std::memory_order_relaxed);
+}
+
+int64_t memory_in_use() { return g_used.load(std::memory_order_relaxed); }
+int64_t memory_peak() { return g_peak.load(std::memory_order_relaxed); }
+
+}  // namespace pellucid

@@ -1,0 +1,294 @@
+#include "pellucid/layers.h"
+
+#include <cmath>
+#include <set>
+
+#include "graph/op.h"
+#include "graph/ops/window.h"
+#include "pellucid/error.h"
+#include "pellucid/text.h"
+
+namespace pellucid {
+
+namespace {
+
+bool is_any(const std::string& op, std::initializer_list<const char*> names) {
+  return std::any_of(names.begin(), names.end(), [&](const char* name) { return op == name; });
+}
+
+bool is_spatial(const Shape& shape) { return shape.size() == 4 && shape[2] * shape[3] > 1; }
+
+/// What a node with windows does to the receptive field along one axis.
+void widen(ReceptiveField& field, int64_t kernel, int64_t stride, int64_t dilation, int64_t pad) {
+  const double reach = static_cast<double>((kernel - 1) * dilation);
+  field.center += (reach / 2 - static_cast<double>(pad)) * field.jump;
+  field.size += reach * field.jump;
+  field.jump *= static_cast<double>(stride);
+}
+
+/// Two branches meet: the union of what they see.
+ReceptiveField merged(const ReceptiveField& a, const ReceptiveField& b) {
+  ReceptiveField field;
+  field.whole = a.whole || b.whole;
+  field.jump = std::max(a.jump, b.jump);
+  const double low = std::min(a.center - a.size / 2, b.center - b.size / 2);
+  const double high = std::max(a.center + a.size / 2, b.center + b.size / 2);
+  field.size = high - low;
+  field.center = (low + high) / 2;
+  return field;
+}
+
+}  // namespace
+
+TokenGrid token_grid(int64_t tokens) {
+  for (int64_t leading = 0; leading <= 8; ++leading) {
+    const int64_t rest = tokens - leading;
+    const auto side = static_cast<int64_t>(std::llround(std::sqrt(static_cast<double>(std::max<int64_t>(rest, 0)))));
+    if (side >= 2 && side * side == rest) return {side, side, leading};
+  }
+  return {};
+}
+
+LayerTable::LayerTable(const Network& network, const std::vector<Shape>& input_shapes) : file_(network.graph().name) {
+  const Graph& graph = network.graph();
+  shapes_ = network.shapes(input_shapes);
+  layer_of_value_.assign(graph.values().size(), -1);
+  for (const GraphInput& input : graph.inputs()) input_values_.push_back(input.value);
+  for (const Node& node : graph.nodes()) {
+    if (node.outputs.empty() || node.outputs[0] == kNoValue) continue;
+    const ValueId id = node.outputs[0];
+    if (shapes_[static_cast<size_t>(id)] == Shape{-1}) continue;
+    LayerInfo info;
+    info.value = id;
+    info.index = static_cast<int64_t>(layers_.size());
+    info.name = graph.value(id).name;
+    info.node = node.name;
+    info.op = node.op;
+    info.shape = shapes_[static_cast<size_t>(id)];
+    layer_of_value_[static_cast<size_t>(id)] = info.index;
+    layers_.push_back(std::move(info));
+  }
+  measure(graph);
+  find_logits(graph);
+  judge_cam(graph);
+}
+
+const LayerInfo& LayerTable::layer(ValueId id) const {
+  const int64_t index = layer_of_value_.at(static_cast<size_t>(id));
+  if (index < 0) throw_usage(file_ + ": value " + std::to_string(id) + " is not a layer");
+  return layers_[static_cast<size_t>(index)];
+}
+
+void LayerTable::measure(const Graph& graph) {
+  std::vector<std::pair<ReceptiveField, ReceptiveField>> fields(graph.values().size());
+  std::vector<char> from_input(graph.values().size(), 0);
+  for (const ValueId id : input_values_) from_input[static_cast<size_t>(id)] = 1;
+  std::set<ValueId> counted;
+  for (const Node& node : graph.nodes()) {
+    if (node.outputs.empty() || node.outputs[0] == kNoValue) continue;
+    const ValueId out = node.outputs[0];
+    const int64_t index = layer_of_value_[static_cast<size_t>(out)];
+    if (index < 0) continue;
+    LayerInfo& info = layers_[static_cast<size_t>(index)];
+    std::pair<ReceptiveField, ReceptiveField> field;
+    bool any = false;
+    const Shape* in_shape = nullptr;
+    for (const ValueId in : node.inputs) {
+      if (in == kNoValue) continue;
+      const Value& value = graph.value(in);
+      if (value.constant.defined()) {
+        if (value.constant.is_floating_point() && counted.insert(in).second) info.parameters += value.constant.numel();
+        continue;
+      }
+      if (!from_input[static_cast<size_t>(in)]) continue;
+      const auto& f = fields[static_cast<size_t>(in)];
+      field = any ? std::pair{merged(field.first, f.first), merged(field.second, f.second)} : f;
+      if (!any) in_shape = &shapes_[static_cast<size_t>(in)];
+      any = true;
+    }
+    if (!any) continue;
+    from_input[static_cast<size_t>(out)] = 1;
+    const bool windowed = is_any(node.op, {"Conv", "MaxPool", "AveragePool", "LpPool"}) && in_shape->size() == 4;
+    if (windowed) {
+      std::vector<int64_t> kernel = node.integers("kernel_shape");
+      if (kernel.empty() && node.inputs.size() > 1) {
+        const Shape& w = shapes_[static_cast<size_t>(node.inputs[1])];
+        if (w.size() == 4) kernel = {w[2], w[3]};
+      }
+      const WindowGeometry g = window_geometry(node, at::IntArrayRef(*in_shape).slice(2), kernel);
+      widen(field.first, kernel[0], g.strides[0], g.dilations[0], g.begin[0]);
+      widen(field.second, kernel[1], g.strides[1], g.dilations[1], g.begin[1]);
+    } else if (is_any(node.op, {"ConvTranspose", "Resize", "Upsample", "DepthToSpace"}) && is_spatial(*in_shape) &&
+               info.shape.size() == 4) {
+      for (size_t axis = 0; axis < 2; ++axis) {
+        ReceptiveField& f = axis == 0 ? field.first : field.second;
+        const double scale = static_cast<double>(info.shape[axis + 2]) / static_cast<double>((*in_shape)[axis + 2]);
+        f.size += f.jump;  // interpolation may look at the neighbour
+        f.center -= f.jump * (1 - 1 / scale) / 2;
+        f.jump /= scale;
+      }
+    } else if (is_any(node.op, {"Gemm", "MatMul", "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", "ReduceMean", "ReduceMax",
+                                "ReduceSum", "Flatten", "Reshape", "Einsum", "InstanceNormalization",
+                                "GroupNormalization", "Softmax"}) &&
+               !(node.op == "Reshape" && info.shape.size() == 4 && in_shape->size() == 4)) {
+      const bool one_by_one = in_shape->size() == 4 && !is_spatial(*in_shape);
+      if (!one_by_one || field.first.whole) field.first.whole = field.second.whole = true;
+      if (node.op == "Softmax" && in_shape->size() == 4) field.first.whole = field.second.whole = false;
+    }
+    fields[static_cast<size_t>(out)] = field;
+    info.rows = field.first;
+    info.columns = field.second;
+    const auto numel = [](const Shape& s) { return static_cast<double>(c10::multiply_integers(s)); };
+    if (is_any(node.op, {"Conv", "ConvTranspose"}) && node.inputs.size() > 1) {
+      const Shape& w = shapes_[static_cast<size_t>(node.inputs[1])];
+      const double positions = node.op == "Conv" ? numel(info.shape) / std::max<double>(1, static_cast<double>(w[0]))
+                                                 : numel(*in_shape) / std::max<double>(1, static_cast<double>(w[0]));
+      info.flops = 2 * numel(w) * positions;
+    } else if (is_any(node.op, {"Gemm", "MatMul"}) && !in_shape->empty()) {
+      const bool transposed = node.op == "Gemm" && node.integer("transA", 0) != 0;
+      info.flops = 2 * numel(info.shape) * static_cast<double>(transposed ? in_shape->front() : in_shape->back());
+    }
+  }
+}
+
+void LayerTable::find_logits(const Graph& graph) {
+  output_ = graph.outputs().front();
+  logits_ = output_;
+  const Node* node = graph.producer_of(output_);
+  while (node && is_any(node->op, {"Identity", "Dropout", "Flatten", "Reshape", "Squeeze", "Cast"})) {
+    const Node* before = graph.producer_of(node->inputs[0]);
+    if (!before || !is_any(before->op, {"Softmax", "LogSoftmax", "Sigmoid", "Identity", "Dropout", "Flatten", "Reshape", "Squeeze",
+                                        "Cast"})) {
+      return;
+    }
+    node = before;
+  }
+  if (node && is_any(node->op, {"Softmax", "LogSoftmax", "Sigmoid"})) {
+    squashing_ = node->op;
+    logits_ = node->inputs[0];
+  }
+}
+
+void LayerTable::judge_cam(const Graph& graph) {
+  std::vector<char> leads(graph.values().size(), 0);
+  leads[static_cast<size_t>(logits_)] = 1;
+  const Shape& out_shape = shapes_[static_cast<size_t>(logits_)];
+  const auto& nodes = graph.nodes();
+  for (size_t i = nodes.size(); i-- > 0;) {
+    const bool needed = std::any_of(nodes[i].outputs.begin(), nodes[i].outputs.end(),
+                                    [&](ValueId id) { return id != kNoValue && leads[static_cast<size_t>(id)]; });
+    if (!needed) continue;
+    for (const ValueId in : nodes[i].inputs) {
+      if (in != kNoValue) leads[static_cast<size_t>(in)] = 1;
+    }
+  }
+  for (LayerInfo& info : layers_) {
+    info.suits_cam = info.value != logits_ && leads[static_cast<size_t>(info.value)] && is_spatial(info.shape) && !info.rows.whole;
+  }
+  // The last such map that is a feature: not a copy, not pooled or resized, and not the class map of a segmenter.
+  const auto is_feature = [&](const LayerInfo& info) {
+    return !is_any(info.op, {"MaxPool", "AveragePool", "LpPool", "Dropout", "Identity", "Pad", "Transpose", "Resize", "Upsample",
+                             "Slice", "Reshape", "Cast"}) &&
+           !(out_shape.size() == 4 && info.shape[1] == out_shape[1]);
+  };
+  const LayerInfo* best = nullptr;
+  for (const LayerInfo& info : layers_) {
+    if (info.suits_cam && is_feature(info)) best = &info;
+  }
+  if (best) {
+    cam_layer_ = best->value;
+    return;
+  }
+  // Token networks: what enters the last Softmax's block, i.e. the last normalized token map before the last attention.
+  const LayerInfo* tokens = nullptr;
+  const LayerInfo* candidate = nullptr;
+  for (LayerInfo& info : layers_) {
+    if (!leads[static_cast<size_t>(info.value)]) continue;
+    if (info.shape.size() == 3 && token_grid(info.shape[1]).rows > 0 && !is_any(info.op, {"Reshape", "Transpose", "Concat"})) {
+      info.suits_cam = true;
+      if (is_any(info.op, {"LayerNormalization", "Add"})) candidate = &info;
+    }
+    if (info.op == "Softmax" && candidate) tokens = candidate;
+  }
+  if (!tokens) tokens = candidate;
+  if (tokens) cam_layer_ = tokens->value;
+}
+
+ValueId LayerTable::default_cam_layer() const {
+  if (cam_layer_ == kNoValue) {
+    throw_usage(file_ + ": no layer holds a spatial map before the output, so class activation maps need --layer; "
+                "gradient and perturbation methods work without one");
+  }
+  return cam_layer_;
+}
+
+ValueId LayerTable::first_convolution() const {
+  for (const LayerInfo& info : layers_) {
+    if (info.op == "Conv") return info.value;
+  }
+  throw_usage(file_ + ": there is no convolution");
+}
+
+ValueId LayerTable::last_convolution() const {
+  for (size_t i = layers_.size(); i-- > 0;) {
+    if (layers_[i].op == "Conv") return layers_[i].value;
+  }
+  throw_usage(file_ + ": there is no convolution");
+}
+
+std::vector<ValueId> LayerTable::matches(const std::string& name) const {
+  if (name == "auto") return {default_cam_layer()};
+  if (name == "last-conv") return {last_convolution()};
+  if (name == "first-conv") return {first_convolution()};
+  if (name == "logits") return {logits_};
+  if (name == "input") return {input_values_.front()};
+  int64_t index = 0;
+  if (name.size() > 1 && name[0] == '#' && parse_int(name.substr(1), index) && index >= 0 &&
+      index < static_cast<int64_t>(layers_.size())) {
+    return {layers_[static_cast<size_t>(index)].value};
+  }
+  for (const LayerInfo& info : layers_) {
+    if (info.name == name) return {info.value};
+  }
+  std::vector<ValueId> found;
+  for (const LayerInfo& info : layers_) {
+    if (info.node == name) found.push_back(info.value);
+  }
+  if (!found.empty()) return found;
+  if (name.find_first_of("*?") != std::string::npos) {
+    for (const LayerInfo& info : layers_) {
+      if (glob_match(name, info.name) || glob_match(name, info.node)) found.push_back(info.value);
+    }
+    return found;
+  }
+  const auto ends_with = [&](const std::string& text) {
+    return text.size() > name.size() && text.compare(text.size() - name.size(), name.size(), name) == 0;
+  };
+  for (const LayerInfo& info : layers_) {
+    if (!name.empty() && (ends_with(info.name) || ends_with(info.node))) found.push_back(info.value);
+  }
+  return found;
+}
+
+std::vector<ValueId> LayerTable::find_all(const std::string& name) const {
+  const std::vector<ValueId> found = matches(name);
+  if (!found.empty()) return found;
+  std::vector<std::string> names;
+  for (const LayerInfo& info : layers_) {
+    names.push_back(info.name);
+    if (info.node != info.name) names.push_back(info.node);
+  }
+  throw_usage(file_ + ": no layer '" + printable(name) + "'" + did_you_mean(name, names) + " ('pellucid info' lists all " +
+              std::to_string(layers_.size()) + ")");
+}
+
+ValueId LayerTable::find(const std::string& name) const {
+  const std::vector<ValueId> found = find_all(name);
+  if (found.size() == 1) return found.front();
+  std::string list;
+  for (size_t i = 0; i < found.size() && i < 4; ++i) list += (i ? ", '" : "'") + printable(layer(found[i]).name) + "'";
+  throw_usage(file_ + ": '" + printable(name) + "' fits " + std::to_string(found.size()) + " layers (" + list +
+              (found.size() > 4 ? ", ..." : "") + "); name one");
+}
+
+}  // namespace pellucid

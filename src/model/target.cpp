@@ -1,0 +1,277 @@
+#include <torch/csrc/autograd/autograd.h>
+
+#include <algorithm>
+#include <cctype>
+
+#include "pellucid/error.h"
+#include "pellucid/model.h"
+#include "pellucid/text.h"
+
+namespace pellucid {
+
+namespace {
+
+std::string lower(std::string text) {
+  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return text;
+}
+
+bool starts_with(const std::string& text, const char* prefix) { return text.rfind(prefix, 0) == 0; }
+
+std::vector<int64_t> indices_from(const std::string& text, const std::string& whole) {
+  std::vector<int64_t> numbers;
+  for (const std::string& part : split(text, ',')) {
+    int64_t n = 0;
+    if (!parse_int(trim(part), n) || n < 0) {
+      throw_usage("target '" + printable(whole) + "': '" + printable(part) + "' is not an index >= 0");
+    }
+    numbers.push_back(n);
+  }
+  return numbers;
+}
+
+}  // namespace
+
+Target Target::parse(const std::string& text) {
+  Target t;
+  t.text = text;
+  std::string rest = trim(text);
+  if (rest.empty()) throw_usage("target is empty; top1, a class index or a label was expected");
+  if (starts_with(rest, "probability:")) {
+    t.probability = true;
+    rest = trim(rest.substr(12));
+  }
+  if (rest == "similarity") {
+    t.kind = Kind::kSimilarity;
+    return t;
+  }
+  for (const auto& [prefix, kind, count] : {std::tuple{"channel:", Kind::kChannel, 1}, std::tuple{"unit:", Kind::kUnit, 3},
+                                            std::tuple{"element:", Kind::kElement, 0}}) {
+    if (!starts_with(rest, prefix)) continue;
+    const size_t colon = rest.rfind(':');
+    t.kind = kind;
+    const size_t start = std::string(prefix).size();
+    if (colon < start) throw_usage("target '" + printable(text) + "': '" + prefix + "NAME:INDICES' was expected");
+    t.layer = rest.substr(start, colon - start);
+    t.position = indices_from(rest.substr(colon + 1), text);
+    if (count > 0 && static_cast<int>(t.position.size()) != count) {
+      throw_usage("target '" + printable(text) + "': " + std::to_string(count) + (count == 1 ? " index was" : " indices were") +
+                  " expected after the layer");
+    }
+    return t;
+  }
+  if (starts_with(rest, "mean:")) {
+    t.kind = Kind::kMeanDifference;
+    rest = trim(rest.substr(5));
+  }
+  const size_t versus = rest.find(" vs ");
+  if (versus != std::string::npos && t.kind == Kind::kRank) {
+    t.kind = Kind::kDifference;
+    t.other = trim(rest.substr(versus + 4));
+    rest = trim(rest.substr(0, versus));
+  }
+  int64_t rank = 0;
+  if (starts_with(rest, "top") && parse_int(rest.substr(3), rank)) {
+    if (rank < 1) throw_usage("target '" + printable(text) + "': ranks count from 1");
+    t.rank = rank;
+    t.name.clear();
+    return t;
+  }
+  if (t.kind == Kind::kRank) t.kind = Kind::kClass;
+  t.rank = 0;
+  t.name = rest;
+  return t;
+}
+
+int64_t class_from_name(const std::string& name, const ModelCard& card, int64_t num_classes) {
+  int64_t index = 0;
+  if (parse_int(name, index)) {
+    if (index < 0 || index >= num_classes) {
+      throw_usage("target: class " + name + " does not exist; the model has classes 0 to " + std::to_string(num_classes - 1));
+    }
+    return index;
+  }
+  const std::string wanted = lower(name);
+  std::vector<int64_t> exact, partial;
+  for (size_t i = 0; i < card.labels.size() && static_cast<int64_t>(i) < num_classes; ++i) {
+    const std::string label = lower(card.labels[i]);
+    if (label == wanted) exact.push_back(static_cast<int64_t>(i));
+    if (label.find(wanted) != std::string::npos) partial.push_back(static_cast<int64_t>(i));
+  }
+  const std::vector<int64_t>& found = exact.empty() ? partial : exact;
+  if (found.size() == 1) return found.front();
+  if (card.labels.empty()) {
+    throw_usage("target: '" + printable(name) + "' is not a class index, and the model has no labels (--labels FILE)");
+  }
+  if (found.empty()) throw_usage("target: no class '" + printable(name) + "'" + did_you_mean(name, card.labels));
+  std::string list;
+  for (size_t i = 0; i < found.size() && i < 5; ++i) {
+    list += (i ? ", " : "") + std::to_string(found[i]) + " " + card.label(found[i]);
+  }
+  throw_usage("target: '" + printable(name) + "' fits " + std::to_string(found.size()) + " classes (" + list +
+              (found.size() > 5 ? ", ..." : "") + "); use an index");
+}
+
+ValueId target_value(const Target& target, const LayerTable& layers, const Graph& graph) {
+  switch (target.kind) {
+    case Target::Kind::kChannel:
+    case Target::Kind::kUnit: return layers.find(target.layer);
+    case Target::Kind::kElement: {
+      std::vector<std::string> names;
+      for (const ValueId id : graph.outputs()) {
+        names.push_back(graph.value(id).name);
+        if (names.back() == target.layer || target.layer.empty()) return id;
+      }
+      throw_usage(graph.name + ": no output '" + printable(target.layer) + "'" + did_you_mean(target.layer, names) +
+                  "; the outputs are " + join(names, ", "));
+    }
+    default: return layers.logits();
+  }
+}
+
+BoundTarget::BoundTarget(const Target& target, const LayerTable& layers, const ModelCard& card, ValueId id,
+                         const Tensor& value)
+    : target_(target), value_(id), count_(value.dim() ? value.size(0) : 1), sigmoid_(layers.squashing() == "Sigmoid") {
+  using Kind = Target::Kind;
+  const bool is_class = target.kind == Kind::kRank || target.kind == Kind::kClass || target.kind == Kind::kDifference ||
+                        target.kind == Kind::kMeanDifference;
+  if (!is_class) {
+    if (target.kind == Kind::kSimilarity) {
+      if (!target.reference.defined()) throw_usage("target 'similarity' needs a reference picture");
+    } else {
+      const size_t rank = static_cast<size_t>(value.dim());
+      const bool fits = target.kind == Kind::kChannel ? rank >= 2 : target.position.size() == rank - 1;
+      if (!fits) throw_usage("target '" + printable(target.text) + "' does not fit a value of shape " + shape_text(value.sizes()));
+      for (size_t i = 0; i < target.position.size(); ++i) {
+        if (target.position[i] >= value.size(static_cast<int64_t>(i) + 1)) {
+          throw_usage("target '" + printable(target.text) + "': index " + std::to_string(target.position[i]) +
+                      " is beyond the value's shape " + shape_text(value.sizes()));
+        }
+      }
+    }
+    descriptions_.assign(static_cast<size_t>(count_), printable(target.text));
+    return;
+  }
+  at::NoGradGuard no_grad;
+  dense_ = value.dim() == 4 && value.size(2) * value.size(3) > 1;
+  if (value.dim() < 2 || (value.dim() > 2 && !dense_ && value.numel() != value.size(0) * value.size(1))) {
+    throw_usage("target '" + printable(target.text) + "': the output has shape " + shape_text(value.sizes()) +
+                ", not one score per class; use element:OUTPUT:INDICES");
+  }
+  binary_ = value.size(1) == 1;
+  const int64_t num_classes = binary_ ? 2 : value.size(1);
+  // For a dense output, classes rank by the area where they win.
+  Tensor scores;
+  if (dense_) {
+    const Tensor winner = binary_ ? value.select(1, 0).gt(0).to(at::kLong) : value.argmax(1);
+    scores = at::stack(
+        [&] {
+          TensorList areas;
+          for (int64_t c = 0; c < num_classes; ++c) areas.push_back(winner.eq(c).sum({1, 2}));
+          return areas;
+        }(),
+        1);
+  } else {
+    scores = value.flatten(1);
+    if (binary_) scores = at::cat({-scores, scores}, 1);
+  }
+  const auto classes_for = [&](const std::string& name, int64_t rank) {
+    if (rank == 0) return at::full({count_}, class_from_name(name, card, num_classes), at::kLong);
+    if (rank > num_classes) {
+      throw_usage("target 'top" + std::to_string(rank) + "': the model has " + std::to_string(num_classes) + " classes");
+    }
+    return std::get<1>(scores.to(at::kCPU).to(at::kDouble).topk(rank, 1)).select(1, rank - 1).contiguous();
+  };
+  classes_ = classes_for(target.name, target.rank);
+  if (target.kind == Kind::kDifference) {
+    Target other = Target::parse(target.other);
+    others_ = classes_for(other.name, other.rank);
+  }
+  if (dense_) {
+    if (target.mask.defined()) {
+      const Tensor m = at::upsample_nearest2d(target.mask.to(at::kFloat).unsqueeze(0).unsqueeze(0), {value.size(2), value.size(3)});
+      masks_ = m[0].gt(0).expand({count_, value.size(2), value.size(3)}).to(value.device());
+    } else {
+      const Tensor winner = binary_ ? value.select(1, 0).gt(0).to(at::kLong) : value.argmax(1);
+      masks_ = winner.eq(classes_.to(value.device()).view({-1, 1, 1}));
+    }
+    for (int64_t i = 0; i < count_; ++i) {
+      if (!masks_[i].any().item<bool>()) {
+        throw_usage("target '" + printable(target.text) + "': class " + card.label(class_index(i)) +
+                    " wins nowhere in this picture, so its mask is empty; give one with --mask");
+      }
+    }
+  }
+  for (int64_t i = 0; i < count_; ++i) {
+    std::string text = card.label(class_index(i));
+    if (target.kind == Kind::kDifference) text += " vs " + card.label(others_[i].item<int64_t>());
+    descriptions_.push_back(text);
+  }
+}
+
+int64_t BoundTarget::class_index(int64_t i) const { return classes_.defined() ? classes_[i].item<int64_t>() : -1; }
+
+BoundTarget BoundTarget::rows(const std::vector<int64_t>& rows) const {
+  BoundTarget result = *this;
+  const Tensor index = at::tensor(rows, at::kLong);
+  result.count_ = static_cast<int64_t>(rows.size());
+  if (classes_.defined()) result.classes_ = classes_.index_select(0, index);
+  if (others_.defined()) result.others_ = others_.index_select(0, index);
+  if (masks_.defined()) result.masks_ = masks_.index_select(0, index.to(masks_.device()));
+  result.descriptions_.clear();
+  for (const int64_t r : rows) result.descriptions_.push_back(descriptions_.at(static_cast<size_t>(r)));
+  return result;
+}
+
+/// [N, classes]: logits as they are; a single logit s stands for the pair (-s, s); dense logits are summed over the mask.
+Tensor BoundTarget::class_scores(const Tensor& value) const {
+  Tensor scores = dense_ ? (value * masks_.unsqueeze(1).to(value.scalar_type())).sum({2, 3}) : value.flatten(1);
+  return binary_ ? at::cat({-scores, scores}, 1) : scores;
+}
+
+Tensor BoundTarget::score(const Tensor& value) const {
+  using Kind = Target::Kind;
+  switch (target_.kind) {
+    case Kind::kChannel: return value.select(1, target_.position[0]).flatten(1).sum(1);
+    case Kind::kUnit:
+    case Kind::kElement: {
+      Tensor t = value;
+      for (const int64_t i : target_.position) t = t.select(1, i);
+      return t.dim() > 1 ? t.flatten(1).sum(1) : t;
+    }
+    case Kind::kSimilarity:
+      return at::cosine_similarity(value.flatten(1), target_.reference.to(value.options()).flatten().unsqueeze(0), 1);
+    default: break;
+  }
+  if (target_.probability) return probability(value);
+  const Tensor scores = class_scores(value);
+  const Tensor index = classes_.to(value.device()).unsqueeze(1);
+  Tensor result = scores.gather(1, index).squeeze(1);
+  if (target_.kind == Kind::kDifference) result = result - scores.gather(1, others_.to(value.device()).unsqueeze(1)).squeeze(1);
+  if (target_.kind == Kind::kMeanDifference) result = result - scores.mean(1);
+  return result;
+}
+
+Tensor BoundTarget::seed(const Tensor& value) const {
+  at::AutoGradMode enabled(true);
+  const Tensor leaf = value.detach().requires_grad_(true);
+  return torch::autograd::grad({score(leaf).sum()}, {leaf})[0];
+}
+
+Tensor BoundTarget::probability(const Tensor& value) const {
+  if (!classes_.defined()) return {};
+  const Tensor index = classes_.to(value.device()).unsqueeze(1);
+  if ((binary_ || sigmoid_) && !dense_) {
+    const Tensor p = at::sigmoid(value.flatten(1));
+    return (binary_ ? at::cat({1 - p, p}, 1) : p).gather(1, index).squeeze(1);
+  }
+  if (dense_) {
+    const Tensor p = binary_ ? at::cat({1 - at::sigmoid(value), at::sigmoid(value)}, 1) : at::softmax(value, 1);
+    const Tensor m = masks_.to(value.scalar_type());
+    const Tensor map = p.gather(1, index.view({-1, 1, 1, 1}).expand({value.size(0), 1, value.size(2), value.size(3)})).squeeze(1);
+    return (map * m).sum({1, 2}) / m.sum({1, 2});
+  }
+  return at::softmax(value.flatten(1), 1).gather(1, index).squeeze(1);
+}
+
+}  // namespace pellucid
