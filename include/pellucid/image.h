@@ -17,7 +17,9 @@ struct Image {
 
   Image() = default;
   Image(int width_px, int height_px, int num_channels, uint8_t fill = 0)
-      : width(width_px), height(height_px), channels(num_channels),
+      : width(width_px),
+        height(height_px),
+        channels(num_channels),
         pixels(static_cast<size_t>(width_px) * height_px * num_channels, fill) {}
   uint8_t* at(int x, int y) { return pixels.data() + (static_cast<size_t>(y) * width + x) * channels; }
   const uint8_t* at(int x, int y) const { return pixels.data() + (static_cast<size_t>(y) * width + x) * channels; }
@@ -26,8 +28,8 @@ struct Image {
 /// Red, green, blue, 0..255.
 using Color = std::array<uint8_t, 3>;
 
-// Every function below throws Error(kUsage) when an image it is given is empty, has a size that does not fit its pixels,
-// or has other than 1, 3 or 4 channels, and works on copies: no function changes an image unless it takes it by
+// Every function below throws Error(kUsage) when an image it is given is empty, has a size that does not fit its
+// pixels, or has other than 1, 3 or 4 channels, and works on copies: no function changes an image unless it takes it by
 // non-const reference. All are safe to call from several threads at once.
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -42,18 +44,20 @@ struct ImageLimits {
 /// "PNG, JPEG, BMP, GIF, WebP, TIFF, PNM": what decode_image accepts, from the table that accepts it.
 std::string image_formats();
 
-/// The picture as RGB, upright: EXIF orientation (JPEG, PNG, WebP, TIFF) is applied, grey and palette pictures become RGB,
-/// 16-bit samples are rounded to 8, transparency is composited on white, CMYK JPEG is converted, animations give
+/// The picture as RGB, upright: EXIF orientation (JPEG, PNG, WebP, TIFF) is applied, grey and palette pictures become
+/// RGB, 16-bit samples are rounded to 8, transparency is composited on white, CMYK JPEG is converted, animations give
 /// their first frame. Embedded color profiles are not applied.
 /// The format is told by the file's first bytes, never by its name; the size in the header is held against `limits`
-/// before anything is decoded. Throws Error(kInvalidInput), one line that begins with the file's name, for anything else:
-/// other formats, truncated or damaged files, floating-point samples.
+/// before anything is decoded. Throws Error(kInvalidInput), one line that begins with the file's name, for anything
+/// else: other formats, truncated or damaged files, floating-point samples.
+/// Damage inside a JPEG's compressed data that leaves its structure whole is not noticed: the picture then shows it.
+/// The codecs behind OpenCV may write a line about damage to stderr.
 Image decode_image(const std::string& path, const ImageLimits& limits = {});
 /// The same from memory; `name` is for messages.
 Image decode_image_bytes(std::string_view bytes, const std::string& name, const ImageLimits& limits = {});
 
-/// A mask or label picture as one channel, upright: grey as stored; color as luma (Rec. 601); transparency composited on
-/// black, so that what is transparent is outside the mask. Throws as decode_image.
+/// A mask or label picture as one channel, upright: grey as stored; color as luma (Rec. 601); transparency composited
+/// on black, so that what is transparent is outside the mask. Throws as decode_image.
 Image decode_mask(const std::string& path, const ImageLimits& limits = {});
 
 /// The image as a PNG file, same channels. Lossless; the same image always gives the same bytes.
@@ -73,12 +77,13 @@ Image gray_from(const Image& image);
 
 /// How a picture is resampled. All use half-pixel centers: output x shows input (x + 0.5) * in / out - 0.5.
 enum class Filter {
-  kNearest,             ///< The input pixel under the center.
-  kBilinear,            ///< Two neighbors per axis, whatever the scale: aliases when it shrinks much (OpenCV INTER_LINEAR).
-  kBilinearAntialias,   ///< Triangle as wide as an output pixel when shrinking: Pillow's BILINEAR, torchvision's antialias.
-  kBicubicAntialias,    ///< Keys' cubic, a = -0.5, widened likewise: Pillow's BICUBIC.
-  kLanczosAntialias,    ///< Windowed sinc of three lobes, widened likewise: Pillow's LANCZOS.
-  kArea                 ///< Exact mean over the area of an output pixel (OpenCV INTER_AREA when shrinking).
+  kNearest,   ///< The input pixel under the center.
+  kBilinear,  ///< Two neighbors per axis, whatever the scale: aliases when it shrinks much (OpenCV INTER_LINEAR).
+  kBilinearAntialias,  ///< Triangle as wide as an output pixel when shrinking: Pillow's BILINEAR, torchvision's
+                       ///< antialias.
+  kBicubicAntialias,   ///< Keys' cubic, a = -0.5, widened likewise: Pillow's BICUBIC.
+  kLanczosAntialias,   ///< Windowed sinc of three lobes, widened likewise: Pillow's LANCZOS.
+  kArea                ///< Exact mean over the area of an output pixel (OpenCV INTER_AREA when shrinking).
 };
 
 /// Resamples columns, then rows, rounding to 8 bits after each as Pillow does; weights are normalized at the borders.
@@ -102,8 +107,8 @@ Image crop(const Image& image, const Rect& rect);
 /// The rectangle of this size in the middle, offset floor((side - size) / 2).
 Rect center_rect(int image_width, int image_height, int width, int height);
 
-/// Copies `image` onto `canvas` with its corner at (x, y); what falls outside is left out. RGBA is blended by its alpha;
-/// grey becomes RGB on an RGB canvas. Throws Error(kUsage) when the canvas is not RGB or the image's own kind.
+/// Copies `image` onto `canvas` with its corner at (x, y); what falls outside is left out. RGBA is blended by its
+/// alpha; grey becomes RGB on an RGB canvas. Throws Error(kUsage) when the canvas is not RGB or the image's own kind.
 void paste(Image& canvas, const Image& image, int x, int y);
 
 /// A picture scaled to fit into a frame with its proportions kept, centered, the rest filled.
@@ -167,7 +172,8 @@ Normalization find_normalization(const std::string& name);
 
 struct HeatmapOptions {
   Normalization normalization = Normalization::kMax;
-  double percentile = 99;  ///< For kPercentile, (0, 100], interpolated linearly. Falls back to the maximum where q is 0.
+  double percentile =
+      99;  ///< For kPercentile, (0, 100], interpolated linearly. Falls back to the maximum where q is 0.
 };
 
 /// The numbers that the ends of the color scale stand for.
@@ -200,8 +206,8 @@ Heatmap heatmap_from_map(const float* map, int height, int width, const HeatmapO
 /// The name of the map to use when the user names none: "turbo", or "coolwarm" for a signed range.
 const char* default_color_map(const ValueRange& range);
 
-/// Each value as a color, RGB. An unsigned heatmap on a diverging map uses its positive half; a signed one on a sequential
-/// map uses the whole of it, zero in the middle.
+/// Each value as a color, RGB. An unsigned heatmap on a diverging map uses its positive half; a signed one on a
+/// sequential map uses the whole of it, zero in the middle.
 Image colorize(const Heatmap& heatmap, const ColorMap& color_map);
 
 /// opacity * color + (1 - opacity) * photo, at the size of the photo; the heatmap is resampled to it with resize_map
@@ -225,7 +231,8 @@ enum class GradientDisplay {
 Image picture_of_gradient(const float* values, int channels, int height, int width,
                           GradientDisplay display = GradientDisplay::kStandardized);
 
-/// Draws the border of the region where `mask` (1 channel, same size) is above 127, inside the region, `thickness_px` wide.
+/// Draws the border of the region where `mask` (1 channel, same size) is above 127, inside the region, `thickness_px`
+/// wide.
 void draw_mask_outline(Image& image, const Image& mask, Color color = {255, 255, 255}, int thickness_px = 2);
 
 /// Draws the border of `rect`, clipped to the image.
@@ -240,7 +247,8 @@ struct TextStyle {
   bool bold = false;
 };
 
-/// Width in pixels that draw_text needs. Only ASCII can be drawn: every other character counts as, and is drawn as, '?'.
+/// Width in pixels that draw_text needs. Only ASCII can be drawn: every other character counts as, and is drawn as,
+/// '?'.
 int text_width(const std::string& text, const TextStyle& style = {});
 
 /// `text`, or as much of its beginning as fits into `max_width` with "..." after it; empty when not even that fits.
@@ -255,9 +263,9 @@ void draw_text(Image& image, int x, int y, const std::string& text, const TextSt
 
 /// One picture of a contact sheet with what is written about it.
 struct SheetCell {
-  Image image;                      ///< Empty: a blank cell.
-  std::string title;                ///< Up to two lines, bold.
-  std::vector<std::string> lines;   ///< Scores and the like, one line each; cut with "..." when too long.
+  Image image;                          ///< Empty: a blank cell.
+  std::string title;                    ///< Up to two lines, bold.
+  std::vector<std::string> lines;       ///< Scores and the like, one line each; cut with "..." when too long.
   const ColorMap* color_map = nullptr;  ///< A color bar for `range` under the picture when set.
   ValueRange range;
 };
@@ -265,18 +273,18 @@ struct SheetCell {
 enum class SheetTheme { kLight, kDark };
 
 struct ContactSheet {
-  std::string title;                ///< One line on top; left out when empty.
-  std::string subtitle;             ///< A second, smaller one.
-  std::vector<SheetCell> cells;     ///< In reading order.
-  int columns = 0;                  ///< 0: chosen so that the sheet is a little wider than high.
-  int min_cell_px = 224;            ///< Pictures smaller than this are enlarged; small ones by whole pixels, unsmoothed.
-  int max_cell_px = 512;            ///< Wider pictures are reduced.
+  std::string title;             ///< One line on top; left out when empty.
+  std::string subtitle;          ///< A second, smaller one.
+  std::vector<SheetCell> cells;  ///< In reading order.
+  int columns = 0;               ///< 0: chosen so that the sheet is a little wider than high.
+  int min_cell_px = 224;         ///< Pictures smaller than this are enlarged; small ones by whole pixels, unsmoothed.
+  int max_cell_px = 512;         ///< Wider pictures are reduced.
   SheetTheme theme = SheetTheme::kLight;
 };
 
-/// All cells have one size: as wide as the widest picture within the two limits, as high as the tallest needs at that width,
-/// but beyond square no higher than the median one needs. Pictures keep their proportions. No text leaves its cell. Throws Error(kUsage) without cells or when the sheet would
-/// have more than 256 million pixels.
+/// All cells have one size: as wide as the widest picture within the two limits, as high as the tallest needs at that
+/// width, but beyond square no higher than the median one needs. Pictures keep their proportions. No text leaves its
+/// cell. Throws Error(kUsage) without cells or when the sheet would have more than 256 million pixels.
 Image draw_contact_sheet(const ContactSheet& sheet);
 
 struct PlotSeries {
@@ -290,13 +298,14 @@ struct LinePlot {
   std::string x_label;
   std::string y_label;
   std::vector<PlotSeries> series;
-  int width = 640;   ///< >= 240
-  int height = 420;  ///< >= 180
+  int width = 640;           ///< >= 240
+  int height = 420;          ///< >= 180
   bool y_from_zero = false;  ///< Include zero in the vertical range.
 };
 
-/// Axes with round ticks, a light grid, one color (and one dash pattern) per series, and a legend when there is more than
-/// one. Colors are those of Okabe and Ito, "Color Universal Design" (2008), which color-blind readers can tell apart.
+/// Axes with round ticks, a light grid, one color (and one dash pattern) per series, and a legend when there is more
+/// than one. Colors are those of Okabe and Ito, "Color Universal Design" (2008), which color-blind readers can tell
+/// apart.
 Image draw_line_plot(const LinePlot& plot);
 
 struct Bar {
@@ -312,8 +321,8 @@ struct BarChart {
   int width = 640;        ///< >= 240; the height follows from the number of bars.
 };
 
-/// Horizontal bars with their labels at the left and their values written beside them. Throws Error(kUsage) without bars
-/// or when a value is not finite.
+/// Horizontal bars with their labels at the left and their values written beside them. Throws Error(kUsage) without
+/// bars or when a value is not finite.
 Image draw_bar_chart(const BarChart& chart);
 
 }  // namespace pellucid

@@ -34,16 +34,16 @@ struct NpyLimits {
   int64_t max_bytes = int64_t{4} << 30;  ///< Largest file accepted.
 };
 
-/// Reads NumPy's array format, versions 1 to 3 (numpy.lib.format: magic, version, a Python dict as header, raw data), of
-/// either byte order; Fortran order is turned into C order. Arrays of objects, strings, records, complex numbers and dates
-/// are refused, as are headers of 64 KiB and more, shapes that overflow, and files whose size is not exactly what
+/// Reads NumPy's array format, versions 1 to 3 (numpy.lib.format: magic, version, a Python dict as header, raw data),
+/// of either byte order; Fortran order is turned into C order. Arrays of objects, strings, records, complex numbers and
+/// dates are refused, as are headers of 64 KiB and more, shapes that overflow, and files whose size is not exactly what
 /// the shape needs. Throws Error(kInvalidInput) naming the file.
 NpyArray read_npy(const std::string& path, const NpyLimits& limits = {});
 /// The same from memory; `name` is for messages.
 NpyArray parse_npy(std::string_view bytes, const std::string& name, const NpyLimits& limits = {});
 
-/// The array as a version 1.0 file: little-endian, C order, data aligned to 64 bytes. `data` holds the product of `shape`
-/// elements. Throws Error(kUsage) for a negative dimension or more than 32 of them.
+/// The array as a version 1.0 file: little-endian, C order, data aligned to 64 bytes. `data` holds the product of
+/// `shape` elements. Throws Error(kUsage) for a negative dimension or more than 32 of them.
 std::string npy_bytes(const void* data, NpyType type, const std::vector<int64_t>& shape);
 
 /// Writes the array atomically. Throws Error(kFailed) as write_file_atomically does.

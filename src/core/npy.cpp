@@ -71,17 +71,39 @@ void visit_as(const std::string& bytes, F&& f) {
 template <typename F>
 void visit(const NpyArray& array, F&& f) {
   switch (array.type) {
-    case NpyType::kFloat16: visit_as<uint16_t>(array.bytes, [&](uint16_t h) { f(float_from_half(h)); }); break;
-    case NpyType::kFloat32: visit_as<float>(array.bytes, f); break;
-    case NpyType::kFloat64: visit_as<double>(array.bytes, f); break;
-    case NpyType::kInt8: visit_as<int8_t>(array.bytes, f); break;
-    case NpyType::kInt16: visit_as<int16_t>(array.bytes, f); break;
-    case NpyType::kInt32: visit_as<int32_t>(array.bytes, f); break;
-    case NpyType::kInt64: visit_as<int64_t>(array.bytes, f); break;
-    case NpyType::kUInt8: visit_as<uint8_t>(array.bytes, f); break;
-    case NpyType::kUInt16: visit_as<uint16_t>(array.bytes, f); break;
-    case NpyType::kUInt32: visit_as<uint32_t>(array.bytes, f); break;
-    case NpyType::kUInt64: visit_as<uint64_t>(array.bytes, f); break;
+    case NpyType::kFloat16:
+      visit_as<uint16_t>(array.bytes, [&](uint16_t h) { f(float_from_half(h)); });
+      break;
+    case NpyType::kFloat32:
+      visit_as<float>(array.bytes, f);
+      break;
+    case NpyType::kFloat64:
+      visit_as<double>(array.bytes, f);
+      break;
+    case NpyType::kInt8:
+      visit_as<int8_t>(array.bytes, f);
+      break;
+    case NpyType::kInt16:
+      visit_as<int16_t>(array.bytes, f);
+      break;
+    case NpyType::kInt32:
+      visit_as<int32_t>(array.bytes, f);
+      break;
+    case NpyType::kInt64:
+      visit_as<int64_t>(array.bytes, f);
+      break;
+    case NpyType::kUInt8:
+      visit_as<uint8_t>(array.bytes, f);
+      break;
+    case NpyType::kUInt16:
+      visit_as<uint16_t>(array.bytes, f);
+      break;
+    case NpyType::kUInt32:
+      visit_as<uint32_t>(array.bytes, f);
+      break;
+    case NpyType::kUInt64:
+      visit_as<uint64_t>(array.bytes, f);
+      break;
   }
 }
 

@@ -100,15 +100,17 @@ TEST(Npy, DamagedAndHostileFilesAreRefused) {
             "a.npy: shape (2,) of float32 needs 8 bytes; the file holds 7");
   EXPECT_EQ(message_of(file_of(dictionary_of("<f4", "(4611686018427387904, 4)"), "")),
             "a.npy: shape (4611686018427387904, 4) of float32 needs more bytes than can be counted; the file holds 0");
-  EXPECT_EQ(message_of(file_of(dictionary_of("<f4", "(0, 4611686018427387904, 4)"), "")),
-            "a.npy: shape (0, 4611686018427387904, 4) of float32 needs more bytes than can be counted; the file holds 0");
+  EXPECT_EQ(
+      message_of(file_of(dictionary_of("<f4", "(0, 4611686018427387904, 4)"), "")),
+      "a.npy: shape (0, 4611686018427387904, 4) of float32 needs more bytes than can be counted; the file holds 0");
   EXPECT_EQ(message_of(file_of(dictionary_of("<f4", "(99999999999999999999,)"), "")),
             "a.npy: .npy header: a dimension is not a number that fits (at byte 51)");
   EXPECT_EQ(message_of(file_of(dictionary_of("<f4", "(-1,)"), "")),
             "a.npy: .npy header: a dimension is not a number that fits (at byte 51)");
-  EXPECT_EQ(message_of(file_of(dictionary_of("|O", "(1,)"), "12345678")),
-            "a.npy: elements are '|O'; accepted are float16, float32, float64, int8, int16, int32, int64, uint8, uint16, "
-            "uint32, uint64, bool");
+  EXPECT_EQ(
+      message_of(file_of(dictionary_of("|O", "(1,)"), "12345678")),
+      "a.npy: elements are '|O'; accepted are float16, float32, float64, int8, int16, int32, int64, uint8, uint16, "
+      "uint32, uint64, bool");
   EXPECT_EQ(message_of(file_of("{'descr': [('x', '<f4')], 'fortran_order': False, 'shape': (1,)}", "1234")),
             "a.npy: .npy header: arrays of records are not supported (at byte 10)");
   EXPECT_EQ(message_of(file_of(std::string(70000, ' '), "", 2)),
@@ -117,8 +119,7 @@ TEST(Npy, DamagedAndHostileFilesAreRefused) {
             "a.npy: .npy header: 'descr', 'fortran_order' and 'shape' are needed (at byte 16)");
   EXPECT_EQ(message_of(file_of("{'shape': (), 'shape': ()}", "")),
             "a.npy: .npy header: 'shape' appears twice (at byte 22)");
-  EXPECT_EQ(message_of(file_of("__import__('os').system('true')", "")),
-            "a.npy: .npy header: expected '{' (at byte 0)");
+  EXPECT_EQ(message_of(file_of("__import__('os').system('true')", "")), "a.npy: .npy header: expected '{' (at byte 0)");
   EXPECT_EQ(message_of(file_of(dictionary_of("<f4", "(1,)"), "1234"), NpyLimits{20}),
             "a.npy: holds more than the 20 bytes accepted");
 }

@@ -24,8 +24,8 @@ std::string lower(std::string_view text) {
 
 bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
 
-/// Bytes of the well-formed UTF-8 sequence that starts at `position` (RFC 3629: no overlong forms, no surrogates, nothing
-/// beyond U+10FFFF) and its code point; 0 when there is none.
+/// Bytes of the well-formed UTF-8 sequence that starts at `position` (RFC 3629: no overlong forms, no surrogates,
+/// nothing beyond U+10FFFF) and its code point; 0 when there is none.
 size_t decode_utf8(std::string_view text, size_t position, uint32_t& code_point) {
   const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[position + i]); };
   const unsigned char first = byte(0);
@@ -84,7 +84,8 @@ size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
-std::vector<std::string> nearest_names(std::string_view name, const std::vector<std::string>& candidates, size_t count) {
+std::vector<std::string> nearest_names(std::string_view name, const std::vector<std::string>& candidates,
+                                       size_t count) {
   if (name.empty() || name.size() > kMaxComparedBytes) return {};
   const std::string wanted = lower(name);
   const size_t allowed = std::max<size_t>(wanted.size() > 2 ? 2 : 1, wanted.size() / 3);
@@ -142,7 +143,8 @@ std::string file_name_from(std::string_view text) {
     uint32_t code_point = 0;
     const size_t length = decode_utf8(text, i, code_point);
     const char c = text[i];
-    const bool plain = (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z') || c == '.' || c == '_' || c == '-';
+    const bool plain =
+        (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z') || c == '.' || c == '_' || c == '-';
     if (plain || (length > 1 && !is_control(code_point))) {
       name.append(text.substr(i, length));
     } else {

@@ -51,17 +51,21 @@ TEST(Printable, NeutralizesWhatATerminalWouldObey) {
   EXPECT_EQ(printable("conv1"), "conv1");
   EXPECT_EQ(printable("a\x1b[2Jb\nc\x7f"), "a?[2Jb?c?");
   EXPECT_EQ(printable(std::string_view("a\0b", 3)), "a?b");
-  EXPECT_EQ(printable("\xE2\x80\xAE" "evil"), "?evil");  // U+202E turns the rest of the line around
-  EXPECT_EQ(printable("\xC2\x9B" "1m"), "?1m");          // U+009B begins an escape sequence in 8-bit terminals
+  EXPECT_EQ(printable("\xE2\x80\xAE"
+                      "evil"),
+            "?evil");  // U+202E turns the rest of the line around
+  EXPECT_EQ(printable("\xC2\x9B"
+                      "1m"),
+            "?1m");  // U+009B begins an escape sequence in 8-bit terminals
 }
 
 TEST(Printable, KeepsUtf8AndReplacesWhatIsNot) {
   EXPECT_EQ(printable("\xC3\xA4 \xE7\x8C\xAB \xF0\x9F\x90\x88"), "\xC3\xA4 \xE7\x8C\xAB \xF0\x9F\x90\x88");
   EXPECT_EQ(printable("\xFFx"), "?x");
-  EXPECT_EQ(printable("\xC0\x80"), "??");          // overlong
-  EXPECT_EQ(printable("\xED\xA0\x80"), "???");     // surrogate
+  EXPECT_EQ(printable("\xC0\x80"), "??");            // overlong
+  EXPECT_EQ(printable("\xED\xA0\x80"), "???");       // surrogate
   EXPECT_EQ(printable("\xF4\x90\x80\x80"), "????");  // beyond U+10FFFF
-  EXPECT_EQ(printable("a\xE7\x8C"), "a??");        // cut off
+  EXPECT_EQ(printable("a\xE7\x8C"), "a??");          // cut off
 }
 
 TEST(Printable, CutsLongNamesBetweenCharacters) {
@@ -144,7 +148,8 @@ TEST(ParseDouble, AcceptsOnlyWholeFiniteDecimalNumbers) {
   EXPECT_TRUE(parse_double("50", value));
   EXPECT_EQ(value, 50);
   value = 7;
-  for (const char* bad : {"", "-", "+1", " 1", "1 ", "1,5", "0x10", "0x1p3", "1e400", "nan", "-nan", "inf", "-inf", "1e"}) {
+  for (const char* bad :
+       {"", "-", "+1", " 1", "1 ", "1,5", "0x10", "0x1p3", "1e400", "nan", "-nan", "inf", "-inf", "1e"}) {
     EXPECT_FALSE(parse_double(bad, value)) << bad;
   }
   EXPECT_EQ(value, 7);
