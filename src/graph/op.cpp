@@ -105,7 +105,8 @@ int64_t checked_numel(const Node& node, const std::vector<int64_t>& shape) {
     if (size == 0) continue;
     // Strides of an empty tensor are computed from its other dimensions, so those are bounded all the same.
     if (size > kMaxElements / numel) {
-      op_error(node, "result of shape " + shape_text(shape) + " is larger than any tensor Pellucid makes (2^40 elements)");
+      op_error(node,
+               "result of shape " + shape_text(shape) + " is larger than any tensor Pellucid makes (2^40 elements)");
     }
     numel *= size;
   }
@@ -123,7 +124,8 @@ std::vector<int64_t> OpCall::integers(size_t i) const {
     op_error(node, "input " + std::to_string(i) + " is " + tensor_text(tensor) + "; it must hold integers");
   }
   if (tensor.dim() > 1 || tensor.numel() > kMaxListLength) {
-    op_error(node, "input " + std::to_string(i) + " is " + tensor_text(tensor) + "; it must be a short list of integers");
+    op_error(node,
+             "input " + std::to_string(i) + " is " + tensor_text(tensor) + "; it must be a short list of integers");
   }
   const Tensor list = tensor.to(at::kCPU, at::kLong).contiguous();
   const int64_t* data = list.data_ptr<int64_t>();

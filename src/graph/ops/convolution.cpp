@@ -114,7 +114,7 @@ TensorList conv_transpose(OpCall& call) {
         wanted[i] = x.size(static_cast<int64_t>(i) + 2) * strides[i];
       }
       const int64_t total = full[i] - wanted[i];
-      const int64_t small = total / 2;
+      const int64_t small = (total - (total < 0 && total % 2 != 0 ? 1 : 0)) / 2;  // rounded down, also when negative
       begin[i] = auto_pad == "SAME_UPPER" ? small : total - small;
       end[i] = total - begin[i];
     } else {

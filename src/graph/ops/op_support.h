@@ -69,17 +69,28 @@ inline Tensor unbroadcast(const Tensor& grad, const Shape& operand) {
 /// LibTorch's name for an element type of the ONNX format (TensorProto.DataType).
 inline at::ScalarType element_type(const Node& node, int64_t onnx_type) {
   switch (onnx_type) {
-    case 1: return at::kFloat;
-    case 2: return at::kByte;
-    case 3: return at::kChar;
-    case 5: return at::kShort;
-    case 6: return at::kInt;
-    case 7: return at::kLong;
-    case 9: return at::kBool;
-    case 10: return at::kHalf;
-    case 11: return at::kDouble;
-    case 16: return at::kBFloat16;
-    default: break;
+    case 1:
+      return at::kFloat;
+    case 2:
+      return at::kByte;
+    case 3:
+      return at::kChar;
+    case 5:
+      return at::kShort;
+    case 6:
+      return at::kInt;
+    case 7:
+      return at::kLong;
+    case 9:
+      return at::kBool;
+    case 10:
+      return at::kHalf;
+    case 11:
+      return at::kDouble;
+    case 16:
+      return at::kBFloat16;
+    default:
+      break;
   }
   throw_unsupported("node '" + node.name + "' (" + node.op + "): element type " + std::to_string(onnx_type) +
                     " is not supported; float, double, float16, bfloat16, bool, uint8 and int8 to int64 are");

@@ -8,16 +8,23 @@ namespace {
 
 std::pair<int64_t, int64_t> range_of(const Node& node, at::ScalarType type) {
   switch (type) {
-    case at::kByte: return {0, 255};
-    case at::kChar: return {-128, 127};
-    case at::kShort: return {-32768, 32767};
-    case at::kInt: return {-2147483648LL, 2147483647LL};
-    default: break;
+    case at::kByte:
+      return {0, 255};
+    case at::kChar:
+      return {-128, 127};
+    case at::kShort:
+      return {-32768, 32767};
+    case at::kInt:
+      return {-2147483648LL, 2147483647LL};
+    default:
+      break;
   }
-  op_error(node, std::string("quantized values are ") + at::toString(type) + "; they must be int8, uint8, int16 or int32");
+  op_error(node,
+           std::string("quantized values are ") + at::toString(type) + "; they must be int8, uint8, int16 or int32");
 }
 
-/// A scale or zero point shaped to broadcast against `x`: one number, one per slice of `axis`, or (opset 21) one per block.
+/// A scale or zero point shaped to broadcast against `x`: one number, one per slice of `axis`, or (opset 21) one per
+/// block.
 Tensor spread(const Node& node, const Tensor& parameter, const Tensor& x) {
   const Tensor value = parameter.to(x.device());
   if (value.numel() == 1) return value.reshape({});
@@ -165,7 +172,8 @@ TensorList q_linear_mat_mul(OpCall& call) {
   const Tensor b = centered(call, 3, 5, -1);
   check_matrices(call.node, a, b);
   const Tensor product = at::matmul(a, b);
-  const Tensor scale = scale_along(call.node, call.at(1), product, -2) * scale_along(call.node, call.at(4), product, -1) /
+  const Tensor scale = scale_along(call.node, call.at(1), product, -2) *
+                       scale_along(call.node, call.at(4), product, -1) /
                        scale_along(call.node, call.at(6), product, -2);
   const Tensor zero = call.at(7).to(product.device());
   const Tensor level = at::round(product * scale) + scale_along(call.node, zero, product, -2);

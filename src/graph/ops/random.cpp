@@ -2,9 +2,11 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 
+#include <cmath>
 #include <cstring>
 
 #include "graph/ops/op_support.h"
+#include "pellucid/text.h"
 
 namespace pellucid {
 namespace {
@@ -32,14 +34,17 @@ Tensor blank(const Node& node, at::IntArrayRef shape) {
 
 Tensor normal(const Node& node, at::IntArrayRef shape) {
   const double scale = node.real("scale", 1);
-  if (!(scale >= 0)) op_error(node, "scale is negative or not a number");
+  if (!(scale >= 0)) op_error(node, "scale is " + number_text(scale) + "; it must not be negative");
   return blank(node, shape).normal_(node.real("mean", 0), scale, generator_for(node));
 }
 
 Tensor uniform(const Node& node, at::IntArrayRef shape) {
   const double low = node.real("low", 0);
   const double high = node.real("high", 1);
-  if (!(low <= high)) op_error(node, "low is not below high");
+  if (!(low <= high) || !std::isfinite(high - low)) {
+    op_error(node,
+             "low is " + number_text(low) + " and high " + number_text(high) + "; they must be finite and in order");
+  }
   return blank(node, shape).uniform_(0, 1, generator_for(node)).mul_(high - low).add_(low);
 }
 

@@ -6,6 +6,7 @@
 #include <initializer_list>
 
 #include "graph/ops/op_support.h"
+#include "pellucid/text.h"
 
 namespace pellucid {
 namespace {
@@ -205,8 +206,8 @@ Tensor resized(const Node& node, const Tensor& input, const ResizeMode& mode, co
     if (whole && repeats(tables[2], factor_h) && repeats(tables[3], factor_w)) {
       return at::upsample_nearest2d(input, size);
     }
-    const bool half_pixel = mode.coordinates == "half_pixel" ||
-                            (mode.coordinates == "pytorch_half_pixel" && h.out > 1 && w.out > 1);
+    const bool half_pixel =
+        mode.coordinates == "half_pixel" || (mode.coordinates == "pytorch_half_pixel" && h.out > 1 && w.out > 1);
     if (mode.interpolation == "linear" && !mode.antialias && !mode.exclude_outside) {
       if (half_pixel) return at::upsample_bilinear2d(input, size, /*align_corners=*/false, h.scale, w.scale);
       const bool exact = h.scale * static_cast<double>(h.in) == static_cast<double>(h.out) &&
@@ -245,7 +246,7 @@ std::vector<double> numbers(const OpCall& call, size_t i) {
 
 std::string real_list_text(const std::vector<double>& list) {
   std::string text;
-  for (const double value : list) text += (text.empty() ? "[" : ",") + std::to_string(value);
+  for (const double value : list) text += (text.empty() ? "[" : ",") + number_text(value);
   return list.empty() ? "[]" : text + "]";
 }
 
@@ -375,14 +376,13 @@ TensorList resize(OpCall& call) {
               "tf_half_pixel_for_nn", "tf_crop_and_resize"});
   check_word(node, "nearest_mode", mode.rounding, {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"});
 
-  const std::vector<int64_t> which =
-      node.has("axes") ? normal_axes(node, node.integers("axes"), x.dim()) : all_axes(x);
+  const std::vector<int64_t> which = node.has("axes") ? normal_axes(node, node.integers("axes"), x.dim()) : all_axes(x);
   // Exporters leave an input out by giving an empty tensor.
   const bool has_scales = call.has(2) && call.in[2].numel() > 0;
   const bool has_sizes = call.has(3) && call.in[3].numel() > 0;
   if (has_scales == has_sizes) op_error(node, "one of scales and sizes must be given, and only one");
-  std::vector<AxisResize> axes = has_scales ? with_scales(node, x, which, numbers(call, 2))
-                                            : with_sizes(node, x, which, call.integers(3));
+  std::vector<AxisResize> axes =
+      has_scales ? with_scales(node, x, which, numbers(call, 2)) : with_sizes(node, x, which, call.integers(3));
   if (mode.coordinates == "tf_crop_and_resize") {
     const std::vector<double> roi = numbers(call, 1);
     if (roi.size() != 2 * which.size()) {

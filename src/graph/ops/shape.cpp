@@ -24,7 +24,8 @@ TensorList reshape(OpCall& call) {
   const std::vector<int64_t> wanted = call.integers(1);
   const bool zero_is_zero = call.node.integer("allowzero", 0) != 0;
   const auto fail = [&](const std::string& reason) {
-    op_error(call.node, "input of shape " + shape_text(x.sizes()) + " cannot take shape " + list_text(wanted) + ": " + reason);
+    op_error(call.node,
+             "input of shape " + shape_text(x.sizes()) + " cannot take shape " + list_text(wanted) + ": " + reason);
   };
   Shape shape = wanted;
   int64_t unknown = -1;
@@ -181,8 +182,8 @@ std::vector<int64_t> split_sizes(const OpCall& call, int64_t length) {
     op_error(call.node, "num_outputs is " + std::to_string(parts) + ", but there are " + std::to_string(outputs));
   }
   if (length % parts != 0 && call.node.opset < 18) {
-    op_error(call.node, "an axis of " + std::to_string(length) + " does not split into " + std::to_string(parts) +
-                            " equal parts");
+    op_error(call.node,
+             "an axis of " + std::to_string(length) + " does not split into " + std::to_string(parts) + " equal parts");
   }
   // Since opset 18 the last part takes what is left, which may be less than a part, but not less than nothing.
   const int64_t part = length / parts + (length % parts != 0 ? 1 : 0);

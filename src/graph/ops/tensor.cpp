@@ -1,9 +1,11 @@
 // Making, converting, indexing, ordering and rearranging tensors.
 
+#include <algorithm>
 #include <cmath>
-#include <limits>
+#include <tuple>
 
 #include "graph/ops/op_support.h"
+#include "pellucid/text.h"
 
 namespace pellucid {
 namespace {
@@ -72,10 +74,10 @@ TensorList range(OpCall& call) {
   const double step = delta.to<double>();
   const double count = std::ceil((limit.to<double>() - start) / step);
   if (step == 0 || !std::isfinite(count)) {
-    op_error(call.node, "range from " + std::to_string(start) + " to " + std::to_string(limit.to<double>()) +
-                            " in steps of " + std::to_string(step) + " does not end");
+    op_error(call.node, "range from " + number_text(start) + " to " + number_text(limit.to<double>()) +
+                            " in steps of " + number_text(step) + " does not end");
   }
-  if (count > 1e15) op_error(call.node, "range has " + std::to_string(count) + " elements");
+  if (count > 1e15) op_error(call.node, "range has " + number_text(count) + " elements");
   const int64_t size = count > 0 ? static_cast<int64_t>(count) : 0;
   checked_numel(call.node, {size});
   const Tensor index = at::arange(size, at::TensorOptions(at::kLong));
@@ -154,7 +156,7 @@ TensorList identity_vjp(const VjpCall& call) {
 double dropout_ratio(const OpCall& call) {
   const double ratio = call.has(1) ? number(call, 1).to<double>() : call.node.real("ratio", 0.5);
   if (!(ratio >= 0 && ratio < 1)) {
-    op_error(call.node, "ratio is " + std::to_string(ratio) + "; it must be in [0, 1)");
+    op_error(call.node, "ratio is " + number_text(ratio) + "; it must be in [0, 1)");
   }
   return ratio;
 }
@@ -238,7 +240,7 @@ struct TupleIndex {
   Tensor rows;       ///< [number of tuples]
   int64_t num_rows;  ///< Of the matrix.
   int64_t row_size;
-  Shape result;      ///< Shape of one row per tuple.
+  Shape result;  ///< Shape of one row per tuple.
 };
 
 TupleIndex tuple_index(const OpCall& call, const Tensor& data, const Tensor& tuples, int64_t batch_dims) {
@@ -280,16 +282,17 @@ TensorList gather_nd(OpCall& call) {
   return {data.reshape({index.num_rows, index.row_size}).index_select(0, index.rows).reshape(index.result)};
 }
 
-// LibTorch warns once that scatter_reduce is in beta; a library does not print.
-class SilentWarnings : public c10::WarningHandler {
- public:
-  void process(const c10::Warning&) override {}
-};
+Tensor times(const Tensor& a, const Tensor& b) { return at::mul(a, b); }
 
-Tensor scatter_reduce(const Tensor& data, int64_t axis, const Tensor& index, const Tensor& values, const char* how) {
-  SilentWarnings silent;
-  const c10::WarningUtils::WarningHandlerGuard guard(&silent);
-  return at::scatter_reduce(data, axis, index, values, how);
+/// Combines slice after slice: within one no position occurs twice. LibTorch's scatter_reduce prints a warning.
+template <Tensor (*combine)(const Tensor&, const Tensor&)>
+Tensor combined(const Tensor& data, int64_t axis, const Tensor& index, const Tensor& updates) {
+  Tensor result = data.clone();
+  for (int64_t k = 0; k < index.size(axis); ++k) {
+    const Tensor where = index.narrow(axis, k, 1);
+    result.scatter_(axis, where, combine(at::gather(result, axis, where), updates.narrow(axis, k, 1)));
+  }
+  return result;
 }
 
 /// `data` with `updates` written or combined at `index` along `axis`.
@@ -297,9 +300,9 @@ Tensor scattered(const Node& node, const Tensor& data, int64_t axis, const Tenso
   const std::string reduction = node.text("reduction", "none");
   if (reduction == "none") return at::scatter(data, axis, index, updates);
   if (reduction == "add") return at::scatter_add(data, axis, index, updates);
-  if (reduction == "mul") return scatter_reduce(data, axis, index, updates, "prod");
-  if (reduction == "max") return scatter_reduce(data, axis, index, updates, "amax");
-  if (reduction == "min") return scatter_reduce(data, axis, index, updates, "amin");
+  if (reduction == "mul") return combined<times>(data, axis, index, updates);
+  if (reduction == "max") return combined<at::maximum>(data, axis, index, updates);
+  if (reduction == "min") return combined<at::minimum>(data, axis, index, updates);
   op_error(node, "reduction is '" + reduction + "'; it must be none, add, mul, max or min");
 }
 
@@ -390,10 +393,9 @@ TensorList unique(OpCall& call) {
   const int64_t axis = flat ? 0 : normal_axis(call.node, call.node.integer("axis", 0), x.dim());
   auto [values, inverse, counts] = at::unique_dim(x, axis, /*sorted=*/true, /*return_inverse=*/true,
                                                   /*return_counts=*/true);
-  const int64_t length = x.size(axis);
-  const Tensor positions = at::arange(length, inverse.options());
-  Tensor first = at::full(counts.sizes(), length, inverse.options());
-  first = scatter_reduce(first, 0, inverse, positions, "amin");
+  // A stable order of the group numbers lists each group's members from the first on.
+  const Tensor members = std::get<1>(at::sort(inverse, /*stable=*/true, 0, /*descending=*/false));
+  Tensor first = members.index_select(0, at::cumsum(counts, 0) - counts);
   if (call.node.integer("sorted", 1) == 0) {
     const Tensor order = at::argsort(first);
     values = values.index_select(axis, order);
