@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "pellucid/attribution.h"
+
+namespace pellucid {
+
+/// Where path and difference methods start from, [N,C,H,W] in the model domain. `name` is one of
+///   black, white, gray   a display color
+///   zero                 zero in the model domain, often the data set's mean color
+///   mean                 the mean color of each picture
+///   blur:SIGMA           the picture blurred by a Gaussian, sigma in pixels
+///   noise:SEED           uniform noise in display range
+/// or several joined by '+', which are averaged over by the caller.
+std::vector<Tensor> baselines(const Context& context, const std::string& owner, const std::string& name);
+
+/// What a baseline parameter accepts, for help and errors.
+extern const char* const kBaselineAccepts;
+
+}  // namespace pellucid

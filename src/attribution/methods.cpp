@@ -1,0 +1,162 @@
+// The table of methods. To add one: write <method>.cpp with its parameters, `describe`, the function and its Method;
+// declare it in method.h; add its line here, in the order of the documentation; list the file in src/CMakeLists.txt;
+// write <method>_test.cpp with an analytic oracle. Flags, help, docs, JSON and the shared invariants follow.
+
+#include <cmath>
+#include <set>
+
+#include "attribution/method.h"
+#include "pellucid/error.h"
+#include "pellucid/text.h"
+
+namespace pellucid {
+
+const std::vector<Method>& methods() {
+  static const std::vector<Method> table = [] {
+    std::vector<Method> list{gradient_method(),
+                             saliency_method(),
+                             gradient_x_input_method(),
+                             smoothgrad_method(),
+                             smoothgrad_squared_method(),
+                             vargrad_method(),
+                             integrated_gradients_method(),
+                             deconvnet_method(),
+                             guided_backprop_method(),
+                             cam_method(),
+                             grad_cam_method(),
+                             counterfactual_grad_cam_method(),
+                             grad_cam_plus_plus_method(),
+                             guided_grad_cam_method(),
+                             guided_grad_cam_plus_plus_method(),
+                             smooth_grad_cam_plus_plus_method(),
+                             xgrad_cam_method(),
+                             hires_cam_method(),
+                             layer_cam_method(),
+                             grad_cam_elementwise_method(),
+                             eigen_cam_method(),
+                             eigen_grad_cam_method()};
+    std::set<std::string> ids;
+    for (const Method& m : list) TORCH_INTERNAL_ASSERT(ids.insert(m.id).second, "two methods are named ", m.id);
+    return list;
+  }();
+  return table;
+}
+
+namespace {
+
+std::vector<std::string> method_ids() {
+  std::vector<std::string> ids;
+  for (const Method& m : methods()) ids.push_back(m.id);
+  return ids;
+}
+
+const Method* find_method(const std::string& id) {
+  for (const Method& m : methods()) {
+    if (m.id == id) return &m;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+MethodCall MethodCall::parse(const std::string& text) {
+  const size_t colon = text.find(':');
+  const std::string id = trim(text.substr(0, colon));
+  MethodCall call;
+  call.method = find_method(id);
+  if (!call.method) {
+    throw_usage("no method '" + printable(id) + "'" + did_you_mean(id, method_ids()) + " ('pellucid methods' lists all)");
+  }
+  if (colon != std::string::npos) {
+    for (const std::string& part : split(text.substr(colon + 1), ',')) {
+      const size_t equals = part.find('=');
+      if (equals == std::string::npos) {
+        throw_usage(id + ": '" + printable(part) + "' is not NAME=VALUE");
+      }
+      const std::string name = trim(part.substr(0, equals));
+      if (!call.params.emplace(name, trim(part.substr(equals + 1))).second) throw_usage(id + ": " + name + " is given twice");
+    }
+  }
+  call.method->complete(call.params);
+  return call;
+}
+
+std::string MethodCall::text() const {
+  std::string text = method->id;
+  char separator = ':';
+  for (const ParamSpec& spec : method->params) {
+    const auto found = params.find(spec.name);
+    if (found == params.end()) continue;
+    text += separator + spec.name + "=" + found->second;
+    separator = ',';
+  }
+  return text;
+}
+
+std::vector<MethodCall> parse_methods(const std::string& text) {
+  // A piece with '=' but no ':' before it continues the method before.
+  std::vector<std::string> pieces;
+  for (const std::string& part : split(text, ',')) {
+    const size_t equals = part.find('=');
+    const size_t colon = part.find(':');
+    const bool continues = equals != std::string::npos && (colon == std::string::npos || colon > equals);
+    if (continues && !pieces.empty()) {
+      pieces.back() += (pieces.back().find(':') == std::string::npos ? ":" : ",") + part;
+    } else {
+      pieces.push_back(part);
+    }
+  }
+  std::vector<MethodCall> calls;
+  for (const std::string& piece : pieces) {
+    if (trim(piece) == "all") {
+      for (const Method& m : methods()) calls.push_back({&m, {}});
+    } else {
+      calls.push_back(MethodCall::parse(piece));
+    }
+  }
+  return calls;
+}
+
+namespace {
+
+/// Why a map shows nothing, in the words of the result.
+void note_blank_maps(const Method& method, Attribution& a) {
+  const Tensor peaks = a.map.abs().flatten(1).amax(1).to(at::kCPU);
+  for (int64_t i = 0; i < a.map.size(0); ++i) {
+    if (peaks[i].item<double>() > 0) continue;
+    const Tensor raw = a.values[i];
+    std::string why;
+    if (raw.abs().max().item<double>() == 0) {
+      why = method.needs & kNeedsGradient ? "blank: every gradient is zero (saturated or dead units, or a score that ignores the picture)"
+                                          : "blank: the activations are all zero";
+    } else {
+      why = "blank: the map is nowhere positive before its ReLU; the counterfactual map shows what speaks against the target";
+    }
+    a.notes[static_cast<size_t>(i)].push_back(why);
+  }
+}
+
+}  // namespace
+
+Attribution attribute(const MethodCall& call, const Context& context) {
+  at::NoGradGuard no_grad;
+  Attribution a = call.method->run(context, call.params);
+  const auto count = static_cast<size_t>(num_images(context));
+  a.diagnostics.resize(count);
+  a.notes.resize(count);
+  for (const Tensor* t : {&a.values, &a.map}) {
+    if (!at::isfinite(*t).all().item<bool>()) {
+      throw_failed(call.method->id + ": the result is not finite; the model's weights, the input or an activation holds NaN or "
+                   "infinity, or float32 overflowed (try --precision float64)");
+    }
+  }
+  note_blank_maps(*call.method, a);
+  return a;
+}
+
+Tensor upsample_map(const Tensor& map, int64_t height, int64_t width) {
+  if (map.size(1) == height && map.size(2) == width) return map;
+  return at::upsample_bilinear2d(map.unsqueeze(1), {height, width}, /*align_corners=*/false).squeeze(1);
+}
+
+}  // namespace pellucid
