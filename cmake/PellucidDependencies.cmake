@@ -1,6 +1,7 @@
 # What each half of the library needs. The core needs LibTorch, protobuf and the ONNX message format alone.
 find_package(Threads REQUIRED)
 find_package(Torch REQUIRED)
+include(PellucidBlas)
 
 # LibTorch from 2.x on asks for C++17 or newer by itself; 1.13 is content with C++17.
 set(CMAKE_CXX_STANDARD 17)

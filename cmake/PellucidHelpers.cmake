@@ -14,7 +14,10 @@ function(pellucid_room NAME)
   foreach(used ${ROOM_USES})
     target_link_libraries(${target} PUBLIC pellucid_${used})
   endforeach()
-  target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:pellucid_torch> ${ROOM_LIBRARIES})
+  # Public headers show LibTorch's tensors; an installed Pellucid finds LibTorch again, see PellucidConfig.cmake.in.
+  target_link_libraries(${target}
+    PUBLIC $<BUILD_INTERFACE:pellucid_torch> $<INSTALL_INTERFACE:Pellucid::torch>
+    PRIVATE ${ROOM_LIBRARIES})
   pellucid_warnings(${target})
   pellucid_pch(${target})
   set_property(GLOBAL APPEND PROPERTY PELLUCID_ROOMS ${target})
@@ -34,5 +37,7 @@ function(pellucid_pch target)
     target_precompile_headers(pellucid_pch PRIVATE ${PROJECT_SOURCE_DIR}/cmake/pch.h)
     pellucid_warnings(pellucid_pch)
   endif()
+  # Programs would be compiled as -fPIE, for which headers compiled as -fPIC cannot be used.
+  target_compile_options(${target} PRIVATE -fPIC)
   target_precompile_headers(${target} REUSE_FROM pellucid_pch)
 endfunction()

@@ -67,7 +67,8 @@ bool succeeds(const std::string& command, const std::string& log) {
 class Zoo : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
-    set_num_threads();
+    // Tests share their cores with other tests; threads that wait for one another are slower there than one alone.
+    set_num_threads(1);
     if (const char* set = std::getenv("PELLUCID_ZOO")) {
       folder_ = set;
 #ifdef PELLUCID_ZOO_DIR

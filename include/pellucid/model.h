@@ -29,6 +29,7 @@ struct ModelCard {
   std::vector<double> mean{0.0};
   std::vector<double> std{1.0};
   std::vector<std::string> labels;
+  std::string labels_file;      ///< Name of a file beside the model that lists them, when only that is known.
   std::string default_layer;    ///< Layer for the CAM family, or empty for `auto`.
   std::vector<std::string> notes;  ///< What was guessed, and why.
 
@@ -46,7 +47,8 @@ std::vector<std::string> card_presets();
 /// Throws Error(kUsage) that lists the presets.
 ModelCard card_from_preset(const std::string& name);
 
-/// The preset that fits a graph's metadata or its input's shape, with the input size filled in and a note on the guess.
+/// The preprocessing that a graph's metadata states (keys mean, std, input_color, resize, labels, pellucid.preset), or else
+/// the preset that fits its input's shape; with the input size filled in and a note on where it comes from.
 ModelCard guess_card(const Graph& graph);
 
 /// Writes a graph's declared input size into a card that leaves it open, and checks that the card fits the input

@@ -21,7 +21,7 @@ std::string did_you_mean(std::string_view name, const std::vector<std::string>& 
 /// sequences and invalid UTF-8 become '?', and anything beyond `max_length` bytes is cut with "...".
 std::string printable(std::string_view text, size_t max_length = 120);
 
-/// A name that is safe as one component of a path on any system: [A-Za-z0-9._-] and valid non-ASCII UTF-8 stay, the rest
+/// A name that is safe as one component of a path on any system: [A-Za-z0-9._+-] and valid non-ASCII UTF-8 stay, the rest
 /// becomes '_'; never empty, never starting with '.' or '-', never a device name, at most 100 bytes.
 std::string file_name_from(std::string_view text);
 

@@ -3,6 +3,7 @@
 #include <torch/version.h>
 
 #include <atomic>
+#include <new>
 
 #include "pellucid/error.h"
 #include "pellucid/tensor.h"
@@ -15,15 +16,18 @@ std::atomic<int64_t> g_limit{0};
 std::atomic<int64_t> g_used{0};
 std::atomic<int64_t> g_peak{0};
 
-struct Block {
-  c10::DataPtr data;
+/// Stands before the data of every block. LibTorch wants the address of a block to be its context as well, so the account
+/// cannot live beside it. A cache line long, to keep the data aligned as LibTorch promises.
+struct alignas(64) Header {
+  void* block;
   int64_t bytes;
 };
 
-void free_block(void* context) {
-  auto* block = static_cast<Block*>(context);
-  g_used.fetch_sub(block->bytes, std::memory_order_relaxed);
-  delete block;
+void free_block(void* data) {
+  if (!data) return;
+  const Header header = *(static_cast<Header*>(data) - 1);
+  g_used.fetch_sub(header.bytes, std::memory_order_relaxed);
+  c10::GetDefaultCPUAllocator()->raw_deallocate(header.block);
 }
 
 std::string mebibytes(int64_t bytes) { return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB"; }
@@ -41,9 +45,10 @@ class BudgetAllocator final : public c10::Allocator {
       throw_failed("out of memory: a tensor of " + mebibytes(bytes) + " beside " + mebibytes(used - bytes) +
                    " in use exceeds the limit of " + mebibytes(limit) + " (--max-memory)");
     }
-    c10::DataPtr data;
+    if (size == 0) return {nullptr, nullptr, &free_block, c10::Device(c10::DeviceType::CPU)};
+    void* block = nullptr;
     try {
-      data = c10::GetDefaultCPUAllocator()->allocate(size);
+      block = c10::GetDefaultCPUAllocator()->raw_allocate(size + sizeof(Header));
     } catch (...) {
       g_used.fetch_sub(bytes, std::memory_order_relaxed);
       throw_failed("out of memory: the system refused a tensor of " + mebibytes(bytes));
@@ -51,10 +56,10 @@ class BudgetAllocator final : public c10::Allocator {
     int64_t peak = g_peak.load(std::memory_order_relaxed);
     while (used > peak && !g_peak.compare_exchange_weak(peak, used, std::memory_order_relaxed)) {
     }
-    void* const address = data.get();
-    return {address, new Block{std::move(data), bytes}, &free_block, c10::Device(c10::DeviceType::CPU)};
+    auto* const header = new (block) Header{block, bytes};
+    return {header + 1, header + 1, &free_block, c10::Device(c10::DeviceType::CPU)};
   }
-  c10::DeleterFnPtr raw_deleter() const override { return nullptr; }
+  c10::DeleterFnPtr raw_deleter() const override { return &free_block; }
 #if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 3)
   void copy_data(void* dest, const void* src, std::size_t count) const override { default_copy_data(dest, src, count); }
 #endif

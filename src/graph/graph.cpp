@@ -194,12 +194,23 @@ Graph GraphBuilder::finish() {
     }
   }
   if (order.size() != count) {
-    for (size_t i = 0; i < count; ++i) {
-      if (waiting[i] > 0) {
-        throw_invalid(file + ": the graph has a cycle through node '" + printable(graph_.nodes_[i].name) + "' (" +
-                      graph_.nodes_[i].op + ")");
+    // Nodes behind a cycle wait as well: walking back from any of them along waiting producers ends inside one.
+    const auto waiting_producer = [&](size_t node) {
+      for (const ValueId in : graph_.nodes_[node].inputs) {
+        const int32_t producer = in == kNoValue ? -1 : graph_.value(in).producer;
+        if (producer >= 0 && waiting[static_cast<size_t>(producer)] > 0) return static_cast<size_t>(producer);
       }
-    }
+      return node;
+    };
+    size_t at = 0;
+    while (waiting[at] == 0) ++at;
+    std::vector<char> visited(count, 0);
+    for (; !visited[at]; at = waiting_producer(at)) visited[at] = 1;
+    // Once more round, for the cycle's first node in the file's order.
+    size_t first = at;
+    for (size_t node = waiting_producer(at); node != at; node = waiting_producer(node)) first = std::min(first, node);
+    throw_invalid(file + ": the graph has a cycle through node '" + printable(graph_.nodes_[first].name) + "' (" +
+                  graph_.nodes_[first].op + ")");
   }
   std::vector<Node> sorted;
   sorted.reserve(count);

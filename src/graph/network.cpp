@@ -130,8 +130,17 @@ Values Network::Impl::execute(const Plan& plan, const TensorList& inputs, const 
     slots[static_cast<size_t>(id)] = std::move(t);
   };
 
+  if (inputs.size() > graph.inputs().size()) {
+    throw_usage(graph.name + ": " + std::to_string(inputs.size()) + " inputs were given; the network has " +
+                std::to_string(graph.inputs().size()));
+  }
   for (size_t i = 0; i < graph.inputs().size(); ++i) {
     const GraphInput& declared = graph.inputs()[i];
+    if (i < inputs.size() && inputs[i].defined() && promote != at::ScalarType::Undefined &&
+        inputs[i].is_floating_point() != at::isFloatingType(declared.type)) {
+      throw_usage(graph.name + ": input '" + printable(graph.value(declared.value).name) + "' is " + tensor_text(inputs[i]) +
+                  "; the network takes " + tensor_text(at::empty({0}, declared.type)).substr(4));
+    }
     if (request.from.count(declared.value) || i >= inputs.size() || !inputs[i].defined()) continue;
     store(declared.value, prepared(inputs[i]));
   }

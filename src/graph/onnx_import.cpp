@@ -114,9 +114,10 @@ class Importer {
       builder.set_opset(opset.domain() == "ai.onnx" ? "" : opset.domain(), opset.version());
     }
     const auto onnx_opset = builder.properties().opsets.find("");
-    if (onnx_opset != builder.properties().opsets.end() &&
-        (onnx_opset->second < 7 || onnx_opset->second > 1000)) {
-      throw_unsupported(file_ + ": opset " + std::to_string(onnx_opset->second) + "; 7 and later are supported");
+    if (onnx_opset != builder.properties().opsets.end()) {
+      const std::string which = file_ + ": opset " + std::to_string(onnx_opset->second);
+      if (onnx_opset->second < 1 || onnx_opset->second > 1000) throw_invalid(which + " does not exist");
+      if (onnx_opset->second < 7) throw_unsupported(which + "; 7 and later are supported");
     }
     onnx::GraphProto& graph = *model.mutable_graph();
     read_weights(graph, builder);
@@ -140,6 +141,7 @@ class Importer {
 
   void read_inputs(const onnx::GraphProto& graph, GraphBuilder& builder) {
     for (const auto& input : graph.input()) {
+      if (input.name().empty()) throw_invalid(file_ + ": an input has no name");
       if (initializers_.count(input.name())) continue;  // IR 3 lists weights among the inputs
       const std::string where = file_ + ": input '" + printable(input.name()) + "': ";
       if (!input.has_type() || !input.type().has_tensor_type()) throw_unsupported(where + "is not a tensor");
@@ -165,11 +167,13 @@ class Importer {
     std::set<std::pair<std::string, std::string>> functions;
     for (const auto& f : model.functions()) functions.insert({f.domain(), f.name()});
     std::map<std::string, std::vector<std::string>> unsupported;  // description -> node names
+    int64_t index = -1;
     for (auto& proto : *graph.mutable_node()) {
+      ++index;
       std::vector<std::string> inputs(proto.input().begin(), proto.input().end());
       std::vector<std::string> outputs(proto.output().begin(), proto.output().end());
       std::string name = proto.name();
-      if (name.empty()) name = proto.op_type() + "_" + std::to_string(&proto - &graph.node(0));
+      if (name.empty()) name = proto.op_type() + "_" + std::to_string(index);
       const std::string domain = proto.domain() == "ai.onnx" ? "" : proto.domain();
       const auto version = builder.properties().opsets.find(domain);
       const int64_t opset = version == builder.properties().opsets.end() ? 0 : version->second;
@@ -196,8 +200,8 @@ class Importer {
       std::string message = file_ + ": ";
       size_t total = 0;
       bool first = true;
+      for (const auto& entry : unsupported) total += entry.second.size();
       for (const auto& [what, names] : unsupported) {
-        total += names.size();
         message += (first ? "" : ", ") + what + " ('" + printable(names.front(), 60) + "'" +
                    (names.size() > 1 ? " and " + std::to_string(names.size() - 1) + " more" : "") + ")";
         first = false;
@@ -237,11 +241,13 @@ class Importer {
     const at::ScalarType type = scalar_type(proto.data_type(), where);
     Shape shape;
     int64_t count = 1;
+    int64_t strides = 1;  // of the nonzero dimensions: an empty tensor may not have impossible strides either
     for (const int64_t dim : proto.dims()) {
       if (dim < 0) throw_invalid(where + "dimension " + std::to_string(dim) + " is negative");
-      if (__builtin_mul_overflow(count, dim, &count) || count > (int64_t{1} << 40)) {
+      if (__builtin_mul_overflow(strides, std::max<int64_t>(dim, 1), &strides) || strides > (int64_t{1} << 40)) {
         throw_invalid(where + "its dimensions " + shape_text(Shape(proto.dims().begin(), proto.dims().end())) + " are too large");
       }
+      count *= dim;
       shape.push_back(dim);
     }
     const int64_t bytes = count * stored_size(proto.data_type());
@@ -318,7 +324,15 @@ class Importer {
     Tensor wide = at::empty(shape, at::kInt);
     std::copy(proto.int32_data().begin(), proto.int32_data().end(), wide.data_ptr<int32_t>());
     if (type == at::kHalf || type == at::kBFloat16) return wide.to(at::kShort).view(type);  // bit patterns
-    return wide.to(type);
+    Tensor narrow = wide.to(type);
+    if (type != at::kInt && type != at::kBool) {
+      const Tensor wrong = narrow.to(at::kInt).ne(wide);
+      if (wrong.any().item<bool>()) {
+        throw_invalid(where + "the number " + std::to_string(wide.masked_select(wrong)[0].item<int32_t>()) + " does not fit " +
+                      onnx::TensorProto_DataType_Name(static_cast<onnx::TensorProto_DataType>(proto.data_type())));
+      }
+    }
+    return narrow;
   }
 
   static Tensor copy_bytes(const char* data, int32_t stored, at::ScalarType type, const Shape& shape) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <sstream>
 
@@ -64,6 +65,62 @@ InputSize input_size(const Graph& graph) {
   return size;
 }
 
+/// "0.485,0.456,0.406"; false when that is not what it is.
+bool numbers_from(const std::string& text, std::vector<double>& numbers) {
+  numbers.clear();
+  for (const std::string& part : split(text, ',')) {
+    double value = 0;
+    if (!parse_double(trim(part), value)) return false;
+    numbers.push_back(value);
+  }
+  return numbers.size() == 1 || numbers.size() == 3;
+}
+
+/// The first integer after `words` in a sentence such as "shorter side to 256, centre crop 224".
+int64_t integer_after(const std::string& text, const std::string& words) {
+  size_t at = text.find(words);
+  if (at == std::string::npos) return 0;
+  at = text.find_first_of("0123456789", at + words.size());
+  int64_t value = 0;
+  const size_t end = at == std::string::npos ? at : text.find_first_not_of("0123456789", at);
+  return at != std::string::npos && parse_int(text.substr(at, end - at), value) && value <= 16384 ? value : 0;
+}
+
+/// Exporters write how pictures are prepared into the file's metadata; there is no standard, these keys are common.
+bool card_from_metadata(const Graph& graph, ModelCard& card) {
+  const auto text = [&](const char* key) {
+    const auto found = graph.metadata.find(key);
+    return found == graph.metadata.end() ? std::string() : found->second;
+  };
+  if (!numbers_from(text("mean"), card.mean) || !numbers_from(text("std"), card.std)) return false;
+  for (const double s : card.std) {
+    if (!(s > 0)) return false;
+  }
+  card.preset = "metadata";
+  // Means above 1 are in units of 0..255, the others of 0..1.
+  const bool bytes = *std::max_element(card.mean.begin(), card.mean.end()) > 1 ||
+                     *std::max_element(card.std.begin(), card.std.end()) > 1;
+  card.scale = bytes ? 1.0 : 1.0 / 255;
+  card.order = card.mean.size() == 1   ? ChannelOrder::kGray
+               : text("input_color") == "BGR" ? ChannelOrder::kBgr
+                                              : ChannelOrder::kRgb;
+  const std::string resize = text("resize");
+  const int64_t shorter = integer_after(resize, "shorter side");
+  if (shorter > 0) {
+    card.resize = ResizePolicy::kCenterCrop;
+    card.resize_to = shorter;
+    const int64_t side = integer_after(resize, "crop");
+    const InputSize size = input_size(graph);
+    if (side > 0 && size.height < 0) card.width = card.height = side;
+  }
+  const std::string labels = text("labels");
+  if (!labels.empty() && labels.size() < 200 && labels.find_first_of("/\\:") == std::string::npos && labels[0] != '.') {
+    card.labels_file = labels;
+  }
+  card.notes.push_back("preprocessing from the model's metadata");
+  return true;
+}
+
 }  // namespace
 
 std::string ModelCard::label(int64_t index) const {
@@ -95,6 +152,12 @@ ModelCard card_from_preset(const std::string& name) {
 
 ModelCard guess_card(const Graph& graph) {
   const InputSize size = input_size(graph);
+  ModelCard stated;
+  if (card_from_metadata(graph, stated)) {
+    stated.channels_first = size.channels_first;
+    fit_card(stated, graph);
+    return stated;
+  }
   std::string name = "none";
   std::string why = "nothing in the file tells";
   const auto wanted = graph.metadata.find("pellucid.preset");

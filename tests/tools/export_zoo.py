@@ -229,7 +229,7 @@ def pad_same(x, kernel, stride, value=0.0):
 
 
 def export_keras_like(folder, name):
-    """NHWC input, SAME padding of even sizes, ReLU6 as Clip, scale and shift on the last axis, MatMul + Add, Softmax."""
+    """NHWC input, SAME padding, ReLU6 as Clip, scale and shift on the last axis, MatMul + Add, Softmax."""
     h = HandMade(5)
     stem = h.weight("stem/kernel", (16, 3, 3, 3), -0.3, 0.3)
     gamma = h.weight("bn/gamma", (16,), 0.5, 1.5)

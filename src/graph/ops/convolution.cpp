@@ -33,12 +33,15 @@ void check_conv(const Node& node, at::IntArrayRef x, at::IntArrayRef w, const Te
     op_check(bias.dim() == 1 && bias.size(0) == w[0], node,
              "bias " + shape_text(bias.sizes()) + " does not fit weight " + shape_text(w));
   }
+  std::vector<int64_t> out{x[0], w[0]};
   for (size_t i = 0; i < g.window.kernel.size(); ++i) {
     const int64_t extent = (g.window.kernel[i] - 1) * g.window.dilations[i] + 1;
     const int64_t padded = x[i + 2] + g.window.begin[i] + g.window.end[i];
     op_check(padded >= extent, node, "the kernel reaches over " + std::to_string(extent) + " positions but the padded input " +
                                          shape_text(x) + " has " + std::to_string(padded));
+    out.push_back((padded - extent) / g.window.strides[i] + 1);
   }
+  checked_numel(node, out);
 }
 
 TensorList conv(OpCall& call) {

@@ -5,6 +5,7 @@
 
 #include "graph/op.h"
 #include "graph/ops/window.h"
+#include "pellucid/text.h"
 
 namespace pellucid {
 
@@ -59,7 +60,7 @@ WindowGeometry window_geometry(const Node& node, at::IntArrayRef spatial, const 
     }
   } else {
     op_check(auto_pad == "VALID", node,
-             "auto_pad is '" + auto_pad.substr(0, 40) + "'; NOTSET, VALID, SAME_UPPER and SAME_LOWER are accepted");
+             "auto_pad is '" + printable(auto_pad, 40) + "'; NOTSET, VALID, SAME_UPPER and SAME_LOWER are accepted");
   }
   return g;
 }
@@ -95,6 +96,7 @@ Pooling pooling(OpCall& call, const Tensor& x) {
   Pooling p;
   p.window = window_geometry(node, x.sizes().slice(2), node.integers("kernel_shape"));
   p.ceil = node.integer("ceil_mode", 0) != 0;
+  std::vector<int64_t> shape{x.size(0), x.size(1)};
   for (size_t i = 0; i < p.window.kernel.size(); ++i) {
     const int64_t extent = (p.window.kernel[i] - 1) * p.window.dilations[i] + 1;
     const int64_t size = x.size(static_cast<int64_t>(i) + 2);
@@ -108,8 +110,10 @@ Pooling pooling(OpCall& call, const Tensor& x) {
       if ((out - 1) * p.window.strides[i] >= size + p.window.begin[i]) --out;
     }
     p.out.push_back(out);
+    shape.push_back(out);
     if (p.window.begin[i] != p.window.end[i] || 2 * p.window.begin[i] > p.window.kernel[i]) p.explicit_pad = true;
   }
+  checked_numel(node, shape);
   if (p.explicit_pad && p.ceil) return with_explicit_end(p, x);
   return p;
 }

@@ -251,7 +251,8 @@ std::string real_list_text(const std::vector<double>& list) {
 }
 
 void check_scale(const Node& node, double scale, const std::vector<double>& scales) {
-  if (!(scale > 0 && scale <= 1e9)) op_error(node, "scales " + real_list_text(scales) + " must be above 0");
+  if (!(scale > 0)) op_error(node, "scales " + real_list_text(scales) + " must be above 0");
+  if (!(scale <= 1e9)) op_error(node, "scales " + real_list_text(scales) + " are too large");
 }
 
 /// Lengths and scales of the axes listed in `which`; the others stay as they are.

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "pellucid/tasks.h"
+
+namespace pellucid {
+
+/// What every verb shares.
+struct GlobalOptions {
+  bool json = false;
+  bool quiet = false;
+  int64_t threads = 0;
+  int64_t max_memory_mb = 0;
+  double timeout_s = 0;
+};
+
+/// A bar on stderr when that is a terminal; asks the work to stop on SIGINT and SIGTERM.
+class TerminalProgress final : public Progress {
+ public:
+  explicit TerminalProgress(bool quiet);
+  ~TerminalProgress() override;
+  void report(double done, double total, const std::string& what) override;
+  void clear();
+
+ private:
+  bool visible_;
+  int shown_ = -1;
+  std::string shown_what_;
+};
+
+/// One verb: adds its flags to `app` and returns what runs it.
+using VerbSetup = std::function<int(TerminalProgress&)> (*)(CLI::App& app, GlobalOptions& global);
+struct Verb {
+  const char* name;
+  const char* summary;
+  VerbSetup setup;
+};
+const std::vector<Verb>& verbs();
+
+std::function<int(TerminalProgress&)> setup_info(CLI::App& app, GlobalOptions& global);
+std::function<int(TerminalProgress&)> setup_predict(CLI::App& app, GlobalOptions& global);
+std::function<int(TerminalProgress&)> setup_methods(CLI::App& app, GlobalOptions& global);
+std::function<int(TerminalProgress&)> setup_explain(CLI::App& app, GlobalOptions& global);
+std::function<int(TerminalProgress&)> setup_dataset(CLI::App& app, GlobalOptions& global);
+std::function<int(TerminalProgress&)> setup_train(CLI::App& app, GlobalOptions& global);
+std::function<int(TerminalProgress&)> setup_completion(CLI::App& app, GlobalOptions& global);
+
+/// Flags for numbers that are read strictly: decimal, C locale, in range; anything else is an Error(kUsage).
+CLI::Option* add_integer(CLI::App& app, const std::string& flag, int64_t& field, int64_t low, int64_t high, const std::string& help);
+CLI::Option* add_real(CLI::App& app, const std::string& flag, double& field, double low, double high, const std::string& help);
+/// A flag with one of a few values.
+CLI::Option* add_choice(CLI::App& app, const std::string& flag, std::string& field, const std::vector<std::string>& choices,
+                        const std::string& help);
+
+/// --card, --preset, --labels, --size, --device, --precision.
+void add_model_flags(CLI::App& app, ModelOptions& model);
+/// --batch-size, --seed, --max-pixels.
+void add_run_flags(CLI::App& app, RunOptions& run);
+
+/// The command line; returns the exit status.
+int run_program(int argc, char** argv);
+
+/// Columns padded to their widest cell, two blanks apart; the last is not padded.
+std::string text_table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows);
+
+}  // namespace pellucid

@@ -1,0 +1,127 @@
+#include <cmath>
+#include <iostream>
+
+#include "cli/cli.h"
+#include "pellucid/error.h"
+#include "pellucid/text.h"
+
+namespace pellucid {
+
+std::function<int(TerminalProgress&)> setup_explain(CLI::App& app, GlobalOptions& global) {
+  auto request = std::make_shared<ExplainRequest>();
+  request->output = "explanations";
+  auto extra = std::make_shared<ParamMap>();
+  app.add_option("model", request->model.path, "ONNX file")->required()->type_name("MODEL");
+  app.add_option("inputs", request->run.inputs, "Pictures, folders, globs, or .npy arrays that are already preprocessed")
+      ->required()
+      ->type_name("IMAGE...");
+  app.add_option("-m,--method", request->methods,
+                 "Methods with parameters, separated by commas: grad-cam,integrated-gradients:steps=100; or all (default grad-cam)")
+      ->type_name("LIST")
+      ->group("What to explain");
+  app.add_option("-l,--layer", request->layers,
+                 "Layer for class activation maps: name, unique suffix, glob, #index, auto, last-conv, first-conv; several are fused")
+      ->type_name("NAME")
+      ->group("What to explain");
+  app.add_option("-t,--target", request->targets,
+                 "top1, a class index or label, 'A vs B', probability:CLASS, channel:LAYER:K, unit:LAYER:K,Y,X, "
+                 "element:OUTPUT:I,J, similarity; repeat for several (default top1)")
+      ->type_name("TARGET")
+      ->allow_extra_args(false)
+      ->group("What to explain");
+  app.add_option("--mask", request->mask, "What the maps should find, as a picture or a folder of pictures: scores are added")
+      ->type_name("PATH")
+      ->group("What to explain");
+  app.add_option("--reference", request->reference, "Picture that the target 'similarity' compares with")
+      ->type_name("FILE")
+      ->group("What to explain");
+  app.add_option("-o,--output", request->output, "Folder for the results (default explanations)")->type_name("DIR")->group("Output");
+  app.add_flag("--report", request->report, "Also write report.html, one page with all pictures")->group("Output");
+  std::vector<std::string> maps;
+  for (const ColorMap& m : color_maps()) maps.emplace_back(m.name);
+  add_choice(app, "--colormap", request->color_map, maps, "Colors (default turbo, coolwarm for signed maps)")->group("Output");
+  add_choice(app, "--normalization", request->normalization, {"max", "min-max", "symmetric", "percentile", "none"},
+             "How numbers become colors (default max, percentile for gradient maps)")
+      ->group("Output");
+  add_real(app, "--heatmap-opacity", request->opacity, 0, 1, "Weight of the colors over the photo")->group("Output");
+  app.add_flag_callback("--no-arrays", [request] { request->write_arrays = false; }, "Write no .npy files")->group("Output");
+  // Parameters of methods as flags of their own: --steps 100 reaches every chosen method that has `steps`.
+  std::map<std::string, std::string> help;
+  for (const Method& m : methods()) {
+    for (const ParamSpec& spec : m.params) {
+      std::string& text = help[spec.name];
+      text = text.empty() ? spec.help + " [" + m.id + "]" : text.substr(0, text.size() - 1) + ", " + m.id + "]";
+    }
+  }
+  for (const auto& [name, text] : help) {
+    std::string flag = name;
+    std::replace(flag.begin(), flag.end(), '_', '-');
+    app.add_option_function<std::string>("--" + flag, [extra, name = name](const std::string& value) { (*extra)[name] = value; }, text)
+        ->type_name("VALUE")
+        ->group("Parameters of methods");
+  }
+  add_model_flags(app, request->model);
+  add_run_flags(app, request->run);
+  return [request, extra, &global](TerminalProgress& progress) {
+    if (!extra->empty()) {
+      std::string text;
+      ParamMap unused = *extra;
+      for (MethodCall call : parse_methods(request->methods)) {
+        for (const auto& [name, value] : *extra) {
+          for (const ParamSpec& spec : call.method->params) {
+            if (spec.name != name) continue;
+            call.params.emplace(name, value);
+            unused.erase(name);
+          }
+        }
+        text += (text.empty() ? "" : ",") + call.text();
+      }
+      if (!unused.empty()) throw_usage("none of the chosen methods takes --" + unused.begin()->first);
+      request->methods = text;
+    }
+    const ExplainResult result = explain(*request, &progress);
+    progress.clear();
+    for (const ExplainedPicture& p : result.pictures) {
+      if (!p.error.empty()) std::cerr << "pellucid: " << p.error << "\n";
+    }
+    if (global.json) {
+      std::cout << result.json << "\n";
+      return result.num_failed ? static_cast<int>(ErrorKind::kInvalidInput) : 0;
+    }
+    if (!global.quiet) {
+      for (const std::string& note : result.notes) std::cout << "note: " << printable(note, 400) << "\n";
+    }
+    for (const ExplainedPicture& p : result.pictures) {
+      if (!p.error.empty()) continue;
+      std::cout << printable(p.path);
+      if (!p.classes.empty()) {
+        std::cout << ": " << p.classes[0].index << " " << printable(p.classes[0].label) << " "
+                  << std::round(p.classes[0].probability * 1000) / 10 << " %";
+      }
+      std::cout << "\n";
+      std::vector<std::vector<std::string>> rows;
+      bool scored = false;
+      for (const ExplainedMap& m : p.maps) scored = scored || m.localization;
+      for (const ExplainedMap& m : p.maps) {
+        std::vector<std::string> row{"  " + m.method.substr(0, 60), printable(m.target, 30), number_text(std::round(m.score * 1000) / 1000),
+                                     number_text(std::round(m.milliseconds * 10) / 10)};
+        if (scored) {
+          const auto& l = m.localization;
+          row.push_back(l ? number_text(std::round(l->at("iou_best") * 1000) / 1000) : "");
+          row.push_back(l ? number_text(std::round(l->at("mass") * 1000) / 1000) : "");
+          row.push_back(l ? (l->at("hit") > 0 ? "yes" : "no") : "");
+        }
+        row.push_back(m.overlay_file + (m.notes.empty() ? "" : "  (" + m.notes.front() + ")"));
+        rows.push_back(std::move(row));
+      }
+      std::vector<std::string> header{"  method", "target", "score", "ms"};
+      if (scored) header.insert(header.end(), {"IoU", "mass", "hit"});
+      header.emplace_back("picture");
+      std::cout << text_table(header, rows);
+    }
+    std::cout << "written to " << printable(request->output) << "/" << (request->report ? result.report_file : result.result_file) << "\n";
+    return result.num_failed ? static_cast<int>(ErrorKind::kInvalidInput) : 0;
+  };
+}
+
+}  // namespace pellucid

@@ -1,0 +1,69 @@
+#include <cmath>
+#include <iostream>
+
+#include "cli/cli.h"
+#include "pellucid/error.h"
+#include "pellucid/text.h"
+#include "tasks/card_json.h"
+
+namespace pellucid {
+
+std::function<int(TerminalProgress&)> setup_train(CLI::App& app, GlobalOptions& global) {
+  struct Options {
+    TrainRequest request;
+    std::string variant = "single-6c", widths = "16,32,64,64";
+    int64_t seed = 1;
+  };
+  auto o = std::make_shared<Options>();
+  TrainRequest& r = o->request;
+  add_choice(app, "--variant", o->variant, {"single-6c", "double-12c"}, "Flower pictures to learn");
+  add_integer(app, "--epochs", r.training.epochs, 1, 10000, "Passes");
+  add_integer(app, "--pictures-per-class", r.pictures_per_class, 1, 1000000, "Fresh training pictures of each class in every epoch");
+  add_integer(app, "--test-per-class", r.test_per_class, 1, 100000, "Test pictures of each class");
+  add_integer(app, "--batch-size", r.training.batch_size, 2, 4096, "Pictures per step");
+  add_real(app, "--learning-rate", r.training.learning_rate, 1e-7, 10, "Largest step size");
+  add_real(app, "--momentum", r.training.momentum, 0, 0.9999, "Nesterov's");
+  add_real(app, "--weight-decay", r.training.weight_decay, 0, 1, "On matrices and kernels");
+  add_integer(app, "--size", r.input_size, 16, 512, "Side of the input in pixels");
+  app.add_option("--widths", o->widths, "Channels of each residual block (default 16,32,64,64)")->type_name("LIST");
+  add_integer(app, "--seed", o->seed, 0, INT64_MAX, "Of weights and pictures");
+  app.add_option("-o,--output", r.output, "The .onnx file; a card is written beside it")->required()->type_name("FILE");
+  return [o, &global](TerminalProgress& progress) {
+    TrainRequest& request = o->request;
+    request.variant = flower_variant(o->variant);
+    request.seed = static_cast<uint64_t>(o->seed);
+    request.widths.clear();
+    for (const std::string& part : split(o->widths, ',')) {
+      int64_t width = 0;
+      if (!parse_int(trim(part), width) || width < 1 || width > 4096) {
+        throw_usage("widths is '" + printable(o->widths) + "'; integers between 1 and 4096, separated by commas, were expected");
+      }
+      request.widths.push_back(width);
+    }
+    const TrainResult result = train(
+        request,
+        [&](const Trainer::EpochReport& e) {
+          progress.clear();
+          if (!global.json && !global.quiet) {
+            std::cout << "epoch " << e.epoch << ": loss " << number_text(std::round(e.loss * 1e5) / 1e5) << ", accuracy "
+                      << number_text(std::round(e.accuracy * 1e4) / 1e4) << ", " << std::lround(e.seconds) << " s" << std::endl;
+          }
+        },
+        &progress);
+    progress.clear();
+    if (global.json) {
+      nlohmann::ordered_json json{{"output", request.output}, {"test_accuracy", result.test_accuracy}, {"test_pictures", result.test_pictures},
+                                  {"resumed_after", result.resumed_after}};
+      for (const auto& e : result.epochs) {
+        json["epochs"].push_back({{"epoch", e.epoch}, {"loss", e.loss}, {"accuracy", e.accuracy}, {"seconds", e.seconds}});
+      }
+      std::cout << json_text(json) << "\n";
+    } else {
+      std::cout << "test accuracy " << number_text(std::round(result.test_accuracy * 1e4) / 1e4) << " on " << result.test_pictures
+                << " pictures; written to " << printable(request.output) << "\n";
+    }
+    return 0;
+  };
+}
+
+}  // namespace pellucid

@@ -1,0 +1,136 @@
+#include <cmath>
+#include <filesystem>
+
+#include "pellucid/error.h"
+#include "pellucid/files.h"
+#include "pellucid/tasks.h"
+#include "pellucid/text.h"
+#include "tasks/card_json.h"
+
+namespace pellucid {
+
+namespace fs = std::filesystem;
+
+std::string LoadedModel::hash() const { return sha256_file(path); }
+
+LoadedModel load_model(const ModelOptions& options) {
+  const fs::path path = fs::u8path(options.path);
+  Graph graph = load_onnx(options.path);
+  ModelCard card;
+  std::error_code ec;
+  fs::path beside = path;
+  beside.replace_extension(".json");
+  if (!options.card.empty()) {
+    card = load_card(options.card);
+    card.notes.push_back("card " + printable(options.card));
+  } else if (!options.preset.empty()) {
+    card = card_from_preset(options.preset);
+    card.notes.push_back("preset " + options.preset);
+  } else if (path.extension() == ".onnx" && fs::is_regular_file(beside, ec)) {
+    card = load_card(beside.string());
+    card.notes.push_back("card " + printable(beside.filename().string()) + " beside the model");
+  } else {
+    card = guess_card(graph);
+  }
+  if (options.width > 0) card.width = options.width;
+  if (options.height > 0) card.height = options.height;
+  if (options.width > 0 || options.height > 0) {
+    if (card.width == 0) card.width = card.height;
+    if (card.height == 0) card.height = card.width;
+    card.resize_to = 0;
+  }
+  fit_card(card, graph);
+  if (!options.labels.empty()) {
+    card.labels = read_labels(options.labels);
+  } else if (card.labels.empty() && !card.labels_file.empty()) {
+    const fs::path labels = path.parent_path() / fs::u8path(card.labels_file);
+    if (fs::is_regular_file(labels, ec)) card.labels = read_labels(labels.string());
+  }
+  NetworkOptions network;
+  network.device = options.device;
+  network.precision = options.precision;
+  return {options.path, Network(std::move(graph), network), std::move(card)};
+}
+
+std::vector<std::vector<Prediction>> top_classes(const Tensor& logits, const LoadedModel& model, const LayerTable& layers,
+                                                 int64_t k) {
+  std::vector<std::vector<Prediction>> result;
+  // Scores per class only; dense and other outputs have no ranking worth printing.
+  if (logits.dim() < 2 || logits.numel() != logits.size(0) * logits.size(1)) {
+    result.resize(static_cast<size_t>(logits.dim() ? logits.size(0) : 1));
+    return result;
+  }
+  Tensor scores = logits.flatten(1).to(at::kCPU).to(at::kDouble);
+  const bool binary = scores.size(1) == 1;
+  if (binary) scores = at::cat({-scores, scores}, 1);
+  const bool sigmoid = binary || layers.squashing() == "Sigmoid";
+  const Tensor probabilities = binary ? at::sigmoid(scores) : sigmoid ? at::sigmoid(scores) : at::softmax(scores, 1);
+  const auto [values, indices] = scores.topk(std::min<int64_t>(k, scores.size(1)), 1);
+  for (int64_t i = 0; i < scores.size(0); ++i) {
+    std::vector<Prediction> row;
+    for (int64_t j = 0; j < values.size(1); ++j) {
+      const int64_t index = indices[i][j].item<int64_t>();
+      row.push_back({index, model.card.label(index), values[i][j].item<double>(), probabilities[i][index].item<double>()});
+    }
+    result.push_back(std::move(row));
+  }
+  return result;
+}
+
+ModelInfo inspect(const LoadedModel& model) {
+  const Graph& graph = model.network.graph();
+  const ModelCard& card = model.card;
+  const int64_t height = card.height > 0 ? card.height : 224;
+  const int64_t width = card.width > 0 ? card.width : 224;
+  const Shape input = card.channels_first ? Shape{1, card.channels(), height, width} : Shape{1, height, width, card.channels()};
+  const LayerTable table(model.network, {input});
+  nlohmann::ordered_json json;
+  json["model"] = model.path;
+  json["producer"] = graph.producer;
+  json["ir_version"] = graph.ir_version;
+  json["opsets"] = graph.opsets;
+  json["parameters"] = graph.num_parameters();
+  json["bytes"] = graph.parameter_bytes();
+  json["input"] = {{"name", graph.value(graph.inputs()[0].value).name}, {"declared", graph.inputs()[0].shape}, {"shape", input}};
+  for (const ValueId id : graph.outputs()) {
+    json["outputs"].push_back({{"name", graph.value(id).name}, {"shape", table.shape(id)}});
+  }
+  json["logits"] = graph.value(table.logits()).name;
+  json["squashing"] = table.squashing();
+  json["card"] = card_json(card);
+  json["card"]["labels"] = card.labels.size();
+  json["notes"] = card.notes;
+  ModelInfo info;
+  info.layers = table.layers();
+  try {
+    info.cam_layer = table.layer(table.default_cam_layer()).name;
+    json["cam_layer"] = info.cam_layer;
+  } catch (const Error&) {
+    json["cam_layer"] = nullptr;
+  }
+  for (const LayerInfo& layer : table.layers()) {
+    info.flops += layer.flops;
+    nlohmann::ordered_json row;
+    row["index"] = layer.index;
+    row["name"] = layer.name;
+    row["node"] = layer.node;
+    row["op"] = layer.op;
+    row["shape"] = layer.shape;
+    const bool local = !layer.rows.whole && layer.shape.size() == 4;
+    if (local) {
+      row["receptive_field"] = {{"height", layer.rows.size}, {"width", layer.columns.size}, {"jump_y", layer.rows.jump},
+                                {"jump_x", layer.columns.jump}, {"center_y", layer.rows.center}, {"center_x", layer.columns.center}};
+    } else {
+      row["receptive_field"] = "whole input";
+    }
+    row["parameters"] = layer.parameters;
+    row["flops"] = layer.flops;
+    row["suits_cam"] = layer.suits_cam;
+    json["layers"].push_back(std::move(row));
+  }
+  json["flops"] = info.flops;
+  info.json = json_text(json);
+  return info;
+}
+
+}  // namespace pellucid
