@@ -44,6 +44,9 @@ std::function<int(TerminalProgress&)> setup_explain(CLI::App& app, GlobalOptions
              "How numbers become colors (default max, percentile for gradient maps)")
       ->group("Output");
   add_real(app, "--heatmap-opacity", request->opacity, 0, 1, "Weight of the colors over the photo")->group("Output");
+  app.add_flag_callback("--shared-scale", [request] { request->shared_scale = true; },
+                        "Draw a method's maps for several targets on one color scale")
+      ->group("Output");
   app.add_flag_callback("--no-arrays", [request] { request->write_arrays = false; }, "Write no .npy files")->group("Output");
   // Parameters of methods as flags of their own: --steps 100 reaches every chosen method that has `steps`.
   std::map<std::string, std::string> help;

@@ -144,7 +144,7 @@ std::string file_name_from(std::string_view text) {
     const size_t length = decode_utf8(text, i, code_point);
     const char c = text[i];
     const bool plain =
-        (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z') || c == '.' || c == '_' || c == '-';
+        (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z') || c == '.' || c == '_' || c == '-' || c == '+';
     if (plain || (length > 1 && !is_control(code_point))) {
       name.append(text.substr(i, length));
     } else {

@@ -202,15 +202,21 @@ class Explainer {
     if (targets.empty()) throw_usage("at least one target is needed");
     skip_unsuitable_ = trim(request_.methods).find("all") != std::string::npos;
     std::set<std::string> used;
+    std::vector<std::pair<const MethodCall*, const Target*>> pairs;
     for (const Target& target : targets) {
-      for (const MethodCall& call : calls) {
-        Job job{call, target, {}};
-        std::string suffix = file_name_from(call.text());
-        if (targets.size() > 1) suffix += "." + file_name_from(target.text);
-        job.suffix = suffix;
-        for (int n = 2; !used.insert(job.suffix).second; ++n) job.suffix = suffix + "-" + std::to_string(n);
-        jobs_.push_back(std::move(job));
-      }
+      for (const MethodCall& call : calls) pairs.emplace_back(&call, &target);
+    }
+    if (request_.shared_scale) {
+      // A method's targets follow one another, so that they can be drawn together.
+      std::stable_sort(pairs.begin(), pairs.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    }
+    for (const auto& [call, target] : pairs) {
+      Job job{*call, *target, {}};
+      std::string suffix = file_name_from(call->text());
+      if (targets.size() > 1) suffix += "." + file_name_from(target->text);
+      job.suffix = suffix;
+      for (int n = 2; !used.insert(job.suffix).second; ++n) job.suffix = suffix + "-" + std::to_string(n);
+      jobs_.push_back(std::move(job));
     }
   }
 
@@ -278,39 +284,64 @@ class Explainer {
       for (size_t k = 0; k < classes[i].size() && k < 3; ++k) photo.lines.push_back(class_line(classes[i][k]));
       cells[i].push_back(std::move(photo));
     }
-    for (const Job& job : jobs_) {
-      const ValueId value_id = target_value(job.target, table, model_.network.graph());
-      const Tensor value = value_id == table.logits() ? logits : forward(input, value_id);
-      const BoundTarget target(with_reference(job.target), table, model_.card, value_id, value);
-      Context context{model_.network, table, model_.card, input, target, {}, request_.run.seed, request_.run.batch_size, progress_, {}};
-      const Tensor score = target.score(value).to(at::kCPU).to(at::kDouble);
-      Tensor probability = target.probability(value);
-      if (probability.defined()) probability = probability.to(at::kCPU).to(at::kDouble);
-      const auto start = std::chrono::steady_clock::now();
-      Attribution a;
-      try {
-        if (job.call.method->needs & kNeedsLayer) context.cam_layers = cam_layers(table, result.notes);
-        a = attribute(job.call, context);
-      } catch (const Error& e) {
-        // Under "all" a method that does not suit the model is left out with its reason.
-        if (!skip_unsuitable_ || e.kind() != ErrorKind::kUsage) throw;
-        add_note(result.notes, job.call.method->id + " left out: " + e.what());
-        continue;
-      }
-      const double milliseconds = elapsed_ms(start) / static_cast<double>(pictures.size());
+    for (size_t begin = 0; begin < jobs_.size();) {
+      size_t end = begin + 1;
+      // Maps on one color scale are drawn when all of them are there: a method's maps for all targets.
+      while (request_.shared_scale && end < jobs_.size() && jobs_[end].call.text() == jobs_[begin].call.text()) ++end;
+      std::vector<Done> group;
+      for (size_t j = begin; j < end; ++j) run_job(jobs_[j], input, table, logits, result, group);
       for (size_t i = 0; i < pictures.size(); ++i) {
-        ExplainedMap map = describe_map(job, table, target, a, static_cast<int64_t>(i));
-        map.score = score[static_cast<int64_t>(i)].item<double>();
-        if (probability.defined()) map.probability = probability[static_cast<int64_t>(i)].item<double>();
-        map.milliseconds = milliseconds;
-        write_map(pictures[i], job, a, static_cast<int64_t>(i), map, cells[i]);
-        explained[i].maps.push_back(std::move(map));
+        std::vector<ValueRange> ranges;
+        for (const Done& done : group) {
+          ranges.push_back(map_range(done.attribution.map[static_cast<int64_t>(i)], heatmap_options(done.attribution)));
+        }
+        const ValueRange shared = group.size() > 1 ? shared_range(ranges) : ValueRange{};
+        for (size_t j = 0; j < group.size(); ++j) {
+          explained[i].maps.push_back(
+              write_map(pictures[i], group[j], static_cast<int64_t>(i), table, group.size() > 1 ? shared : ranges[j], cells[i]));
+        }
       }
+      begin = end;
     }
     for (size_t i = 0; i < pictures.size(); ++i) {
       write_sheet(pictures[i], explained[i], cells[i]);
       result.pictures.push_back(std::move(explained[i]));
     }
+  }
+
+  /// A job done for a batch.
+  struct Done {
+    const Job* job = nullptr;
+    std::unique_ptr<BoundTarget> target;
+    Attribution attribution;
+    Tensor score, probability;  ///< float64 [N]; probability undefined when the target is no class
+    double milliseconds = 0;
+  };
+
+  void run_job(const Job& job, const Tensor& input, const LayerTable& table, const Tensor& logits, ExplainResult& result,
+               std::vector<Done>& group) {
+    const ValueId value_id = target_value(job.target, table, model_.network.graph());
+    const Tensor value = value_id == table.logits() ? logits : forward(input, value_id);
+    Done done;
+    done.job = &job;
+    done.target = std::make_unique<BoundTarget>(with_reference(job.target), table, model_.card, value_id, value);
+    Context context{model_.network, table, model_.card, input, *done.target, {}, request_.run.seed, request_.run.batch_size,
+                    progress_, {}};
+    done.score = done.target->score(value).to(at::kCPU).to(at::kDouble);
+    done.probability = done.target->probability(value);
+    if (done.probability.defined()) done.probability = done.probability.to(at::kCPU).to(at::kDouble);
+    const auto start = std::chrono::steady_clock::now();
+    try {
+      if (job.call.method->needs & kNeedsLayer) context.cam_layers = cam_layers(table, result.notes);
+      done.attribution = attribute(job.call, context);
+    } catch (const Error& e) {
+      // Under "all" a method that does not suit the model is left out with its reason.
+      if (!skip_unsuitable_ || e.kind() != ErrorKind::kUsage) throw;
+      add_note(result.notes, job.call.method->id + " left out: " + e.what());
+      return;
+    }
+    done.milliseconds = elapsed_ms(start) / static_cast<double>(input.size(0));
+    group.push_back(std::move(done));
   }
 
   Tensor forward(const Tensor& input, ValueId value) const {
@@ -342,14 +373,18 @@ class Explainer {
     return target;
   }
 
-  ExplainedMap describe_map(const Job& job, const LayerTable& table, const BoundTarget& target, const Attribution& a, int64_t i) const {
+  ExplainedMap describe_map(const Done& done, const LayerTable& table, int64_t i) const {
+    const Attribution& a = done.attribution;
     ExplainedMap map;
-    MethodCall full = job.call;
-    full.params = job.call.method->complete(job.call.params);
+    MethodCall full = done.job->call;
+    full.params = full.method->complete(full.params);
     map.method = full.text();
-    map.title = job.call.method->title;
-    map.target = target.description(i);
-    map.class_index = target.class_index(i);
+    map.title = full.method->title;
+    map.target = done.target->description(i);
+    map.class_index = done.target->class_index(i);
+    map.score = done.score[i].item<double>();
+    if (done.probability.defined()) map.probability = done.probability[i].item<double>();
+    map.milliseconds = done.milliseconds;
     for (const ValueId id : a.layers) map.layers.push_back(table.layer(id).name);
     map.lowest = a.map[i].min().item<double>();
     map.highest = a.map[i].max().item<double>();
@@ -361,7 +396,7 @@ class Explainer {
     return map;
   }
 
-  HeatmapOptions heatmap_options(const Method& method, const Attribution& a) const {
+  HeatmapOptions heatmap_options(const Attribution& a) const {
     HeatmapOptions options;
     if (!request_.normalization.empty()) {
       options.normalization = find_normalization(request_.normalization);
@@ -371,24 +406,24 @@ class Explainer {
     } else {
       options.normalization = a.is_signed ? Normalization::kSymmetric : Normalization::kMax;
     }
-    (void)method;
     return options;
   }
 
-  void write_map(const Picture& picture, const Job& job, const Attribution& a, int64_t i, ExplainedMap& map,
-                 std::vector<SheetCell>& cells) {
+  ExplainedMap write_map(const Picture& picture, const Done& done, int64_t i, const LayerTable& table, const ValueRange& range,
+                         std::vector<SheetCell>& cells) {
+    const Attribution& a = done.attribution;
+    ExplainedMap map = describe_map(done, table, i);
     MapStyle style;
     style.color_map = request_.color_map;
     style.opacity = request_.opacity;
-    style.heatmap = heatmap_options(*job.call.method, a);
-    const DrawnMap drawn = draw_map(picture.photo, picture.seen, picture.content, a.map[i], style);
+    const DrawnMap drawn = draw_map(picture.photo, picture.seen, picture.content, a.map[i], range, style);
     SheetCell cell;
     cell.image = drawn.overlay;
-    cell.title = job.call.method->title;
+    cell.title = map.title;
     cell.lines.push_back(printable(map.target, 60) + "  " + number_text(std::round(map.score * 100) / 100));
     cell.color_map = drawn.color_map;
     cell.range = drawn.range;
-    if (const Tensor mask = mask_for(picture, a.map[i]); mask.defined()) {
+    if (const Tensor mask = mask_for(picture); mask.defined()) {
       const Localization found = localization(a.map[i].narrow(0, picture.content.y, picture.content.height)
                                                   .narrow(1, picture.content.x, picture.content.width),
                                               mask);
@@ -399,11 +434,11 @@ class Explainer {
     }
     if (!map.notes.empty()) cell.lines.push_back(map.notes.front());
     cells.push_back(std::move(cell));
-    if (request_.output.empty()) return;
-    const std::string base = picture.name + "." + job.suffix;
+    if (request_.output.empty()) return map;
+    const std::string base = picture.name + "." + done.job->suffix;
     map.overlay_file = base + ".png";
     save_png((folder_ / fs::u8path(map.overlay_file)).string(), drawn.overlay);
-    if (!request_.write_arrays) return;
+    if (!request_.write_arrays) return map;
     map.values_file = base + ".npy";
     map.input_file = base + ".input.npy";
     write_array(folder_ / fs::u8path(map.values_file), a.values[i]);
@@ -412,10 +447,11 @@ class Explainer {
       const std::string name = base + "." + file_name_from(model_.network.graph().value(layer).name) + ".npy";
       write_array(folder_ / fs::u8path(name), raw[i]);
     }
+    return map;
   }
 
   /// The mask at the size of the part of the map that shows the photo; undefined when there is none for this picture.
-  Tensor mask_for(const Picture& picture, const Tensor& map) {
+  Tensor mask_for(const Picture& picture) {
     if (request_.mask.empty()) return {};
     fs::path path = fs::u8path(request_.mask);
     std::error_code ec;
@@ -436,7 +472,6 @@ class Explainer {
                     std::to_string(mask.height) + " pixels but its picture " + std::to_string(whole.width) + "x" +
                     std::to_string(whole.height));
     }
-    (void)map;
     // Nearest neighbour: a mask has no values between inside and outside.
     const Image fitted = resize(crop(mask, picture.seen), picture.content.width, picture.content.height, Filter::kNearest);
     const Tensor t = at::empty({fitted.height, fitted.width}, at::kByte);
