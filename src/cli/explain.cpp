@@ -22,6 +22,7 @@ std::function<int(TerminalProgress&)> setup_explain(CLI::App& app, GlobalOptions
   app.add_option("-l,--layer", request->layers,
                  "Layer for class activation maps: name, unique suffix, glob, #index, auto, last-conv, first-conv; several are fused")
       ->type_name("NAME")
+      ->allow_extra_args(false)
       ->group("What to explain");
   app.add_option("-t,--target", request->targets,
                  "top1, a class index or label, 'A vs B', probability:CLASS, channel:LAYER:K, unit:LAYER:K,Y,X, "

@@ -251,7 +251,7 @@ int run_program(int argc, char** argv) {
       app.parse(argc, argv);
     } catch (const CLI::CallForHelp&) {
       const auto chosen = app.get_subcommands();
-      std::cout << (chosen.empty() ? app.help() : chosen.front()->help());
+      std::cout << (chosen.empty() ? app.help() : chosen.front()->help("pellucid"));
       return 0;
     } catch (const CLI::CallForVersion&) {
       std::cout << "pellucid " << PELLUCID_VERSION << "\n";
