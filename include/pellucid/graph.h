@@ -72,6 +72,8 @@ class Graph {
   const std::vector<Value>& values() const { return values_; }
   const std::vector<GraphInput>& inputs() const { return inputs_; }
   const std::vector<ValueId>& outputs() const { return outputs_; }
+  /// The shape that the file declares for each output, -1 where open; absent when it declares none.
+  const std::vector<std::optional<Shape>>& output_shapes() const { return output_shapes_; }
 
   const Value& value(ValueId id) const { return values_.at(static_cast<size_t>(id)); }
   const Node* producer_of(ValueId id) const;
@@ -90,6 +92,7 @@ class Graph {
   std::vector<Value> values_;
   std::vector<GraphInput> inputs_;
   std::vector<ValueId> outputs_;
+  std::vector<std::optional<Shape>> output_shapes_;
   std::unordered_map<std::string, ValueId> by_name_;
 };
 
@@ -99,7 +102,7 @@ class Graph {
 ///   b.input("x", {-1, 3, 32, 32});
 ///   b.constant("w", weights);
 ///   b.node("Conv", {"x", "w"}, {"y"}, {{"pads", std::vector<int64_t>{1, 1, 1, 1}}});
-///   b.output("y");
+///   b.output("y", Shape{-1, 8, 32, 32});
 ///   Graph graph = b.finish();
 class GraphBuilder {
  public:
@@ -115,7 +118,8 @@ class GraphBuilder {
   std::string node(const std::string& op, const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,
                    std::map<std::string, Attribute> attributes = {}, const std::string& name = {},
                    const std::string& domain = {});
-  void output(const std::string& name);
+  /// `shape` is what an exported file declares; other tools refuse outputs without one.
+  void output(const std::string& name, std::optional<Shape> shape = std::nullopt);
 
   /// Throws Error(kInvalidInput) on a duplicate name, an input that nothing produces, or a cycle, naming the node.
   /// Linear in the number of nodes and edges.

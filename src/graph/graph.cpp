@@ -152,7 +152,10 @@ std::string GraphBuilder::node(const std::string& op, const std::vector<std::str
   return outputs.empty() ? std::string() : outputs.front();
 }
 
-void GraphBuilder::output(const std::string& name) { graph_.outputs_.push_back(value_named(name)); }
+void GraphBuilder::output(const std::string& name, std::optional<Shape> shape) {
+  graph_.outputs_.push_back(value_named(name));
+  graph_.output_shapes_.push_back(std::move(shape));
+}
 
 Graph GraphBuilder::finish() {
   const std::string& file = graph_.name;

@@ -1,1 +1,190 @@
+#include "pellucid/layers.h"
+
 #include <gtest/gtest.h>
+
+#include <functional>
+
+#include "support/expect_error.h"
+#include "support/explainer.h"
+#include "support/layer_builder.h"
+
+namespace pellucid::test {
+namespace {
+
+/// Names with a common ending, a common beginning, and nodes named otherwise than their values.
+Explainer named() {
+  LayerBuilder b(1, {-1, 3, 16, 16});
+  b.conv("block1/conv", "x", 4);
+  b.node("Relu", "block1/relu", {"block1/conv"});
+  b.conv("block2/conv", "block1/relu", 4);
+  b.node("Relu", "block2/out", {"block2/conv"});
+  return Explainer(b.head("block2/out", 3), at::zeros({1, 3, 16, 16}));
+}
+
+TEST(LayerNames, FindEveryWayOfNaming) {
+  const Explainer n = named();
+  const Graph& g = n.network.graph();
+  const auto is = [&](const char* asked, const char* value) {
+    EXPECT_EQ(n.layers.find(asked), g.find(value)) << asked;
+  };
+  is("block1/conv", "block1/conv");
+  is("block1/conv_node", "block1/conv");  // by node
+  is("out", "block2/out");                // a suffix that one layer has
+  is("2/conv", "block2/conv");
+  is("*2/c*", "block2/conv");
+  is("block?/relu", "block1/relu");
+  is("#0", "block1/conv");
+  is("#3", "block2/out");
+  is("auto", "block2/out");
+  is("last-conv", "block2/conv");
+  is("first-conv", "block1/conv");
+  is("input", "x");
+  is("logits", "logits");
+  EXPECT_EQ(n.layers.find_all("*/conv"), (std::vector<ValueId>{g.find("block1/conv"), g.find("block2/conv")}));
+  EXPECT_EQ(n.layers.find_all("block1/*").size(), 2u);
+}
+
+TEST(LayerNames, RefuseWhatIsUnknownOrAmbiguous) {
+  const Explainer n = named();
+  expect_error(ErrorKind::kUsage, "net: no layer 'block1/conw'; did you mean 'block1/conv' or 'block2/conv'? ('pellucid info' lists all 7)",
+               [&] { n.layers.find("block1/conw"); });
+  expect_error(ErrorKind::kUsage, "net: no layer 'zzzzzzzzzzzzzz' ('pellucid info' lists all 7)",
+               [&] { n.layers.find("zzzzzzzzzzzzzz"); });
+  expect_error(ErrorKind::kUsage, "net: no layer '#7' ('pellucid info' lists all 7)", [&] { n.layers.find("#7"); });
+  expect_error(ErrorKind::kUsage, "net: '/conv' fits 2 layers ('block1/conv', 'block2/conv'); name one",
+               [&] { n.layers.find("/conv"); });
+  expect_error(ErrorKind::kUsage,
+               "net: 'block*' fits 4 layers ('block1/conv', 'block1/relu', 'block2/conv', 'block2/out'); name one",
+               [&] { n.layers.find("block*"); });
+  expect_error(ErrorKind::kUsage,
+               "net: '*' fits 7 layers ('block1/conv', 'block1/relu', 'block2/conv', 'block2/out', ...); name one",
+               [&] { n.layers.find("*"); });
+}
+
+TEST(LayerTable, CountsParametersAndOperations) {
+  const Explainer n = named();
+  const LayerInfo& conv = n.layers.layer(n.layers.find("block1/conv"));
+  EXPECT_EQ(conv.parameters, 4 * 3 * 9 + 4);
+  EXPECT_EQ(conv.flops, 2.0 * 4 * 3 * 9 * 16 * 16);
+  EXPECT_EQ(conv.shape, (Shape{1, 4, 16, 16}));
+  EXPECT_EQ(conv.op, "Conv");
+  EXPECT_TRUE(conv.suits_cam);
+  const LayerInfo& logits = n.layers.layer(n.layers.find("logits"));
+  EXPECT_EQ(logits.flops, 2.0 * 3 * 4);
+  EXPECT_EQ(logits.parameters, 3 * 4 + 3);
+  EXPECT_FALSE(logits.suits_cam);
+  EXPECT_FALSE(n.layers.layer(n.layers.find("pool")).suits_cam);
+}
+
+// Scores are explained before they are squashed.
+TEST(LayerTable, LooksBehindAFinalSquashing) {
+  for (const std::string op : {"Softmax", "LogSoftmax", "Sigmoid"}) {
+    LayerBuilder b(1, {-1, 3, 8, 8});
+    b.conv("c1", "x", 4);
+    b.node("GlobalAveragePool", "pool", {"c1"});
+    b.node("Flatten", "flat", {"pool"});
+    b.gemm_with("scores", "flat", b.random.normal({3, 4}));
+    b.graph.node(op, {"scores"}, {"squashed"});
+    b.graph.node("Identity", {"squashed"}, {"final"});
+    const Explainer n(b.finish("final"), at::zeros({1, 3, 8, 8}));
+    EXPECT_EQ(n.layers.logits(), n.network.graph().find("scores")) << op;
+    EXPECT_EQ(n.layers.output(), n.network.graph().find("final")) << op;
+    EXPECT_EQ(n.layers.squashing(), op);
+  }
+  EXPECT_EQ(named().layers.squashing(), "");
+}
+
+TEST(LayerTable, SaysWhenNoLayerSuits) {
+  LayerBuilder b(1, {-1, 3, 8, 8});
+  b.node("Flatten", "flat", {"x"});
+  b.gemm_with("logits", "flat", b.random.normal({3, 192}));
+  const Explainer n(b.finish("logits"), at::zeros({1, 3, 8, 8}));
+  expect_error(ErrorKind::kUsage,
+               "net: no layer holds a spatial map before the output, so class activation maps need --layer; gradient and "
+               "perturbation methods work without one",
+               [&] { n.layers.find("auto"); });
+  expect_error(ErrorKind::kUsage, "net: there is no convolution", [&] { n.layers.find("last-conv"); });
+}
+
+TEST(TokenGrid, SquaresWithLeadingTokens) {
+  EXPECT_EQ(token_grid(197).rows, 14);
+  EXPECT_EQ(token_grid(197).leading, 1);
+  EXPECT_EQ(token_grid(196).leading, 0);
+  EXPECT_EQ(token_grid(201).leading, 5);
+  EXPECT_EQ(token_grid(7).rows, 2);  // a class token and more in front of 2x2
+  EXPECT_EQ(token_grid(2).rows, 0);
+  EXPECT_EQ(token_grid(0).rows, 0);
+}
+
+/// Rows of the input that one position of a layer depends on, found by moving the input and looking.
+std::pair<int64_t, int64_t> footprint(const Explainer& n, ValueId layer, int64_t row) {
+  const Tensor before = n.value(layer).select(2, row);
+  int64_t first = -1, last = -1;
+  for (int64_t y = 0; y < n.input.size(2); ++y) {
+    Tensor moved = n.input.clone();
+    moved.select(2, y).add_(0.1);
+    if (n.value(layer, moved).select(2, row).equal(before)) continue;
+    if (first < 0) first = y;
+    last = y;
+  }
+  return {first, last};
+}
+
+// Of an interior position, size and centre of the rows it depends on. Positive weights and average pools, so that no path
+// cancels or is cut; pixel y spans [y, y + 1].
+TEST(ReceptiveField, IsTheFootprintOfAPosition) {
+  struct Case {
+    const char* name;
+    std::function<void(LayerBuilder&)> build;
+  };
+  const auto conv = [](LayerBuilder& b, const char* name, const char* from, int64_t kernel, int64_t stride) {
+    b.conv_with(name, from, b.random.uniform({2, 2, kernel, kernel}) + 0.1, {}, {kernel, stride, 1, false});
+  };
+  const Case cases[] = {
+      {"3x3", [&](LayerBuilder& b) { conv(b, "y", "x", 3, 1); }},
+      {"three of 3x3", [&](LayerBuilder& b) { conv(b, "a", "x", 3, 1), conv(b, "b", "a", 3, 1), conv(b, "y", "b", 3, 1); }},
+      {"5x5 stride 2, 3x3 stride 2", [&](LayerBuilder& b) { conv(b, "a", "x", 5, 2), conv(b, "y", "a", 3, 2); }},
+      {"pool and 3x3",
+       [&](LayerBuilder& b) {
+         conv(b, "a", "x", 3, 1);
+         b.pool("AveragePool", "p", "a", 2, 2);
+         conv(b, "y", "p", 3, 1);
+       }},
+      {"residual of 1x1 and 3x3",
+       [&](LayerBuilder& b) {
+         conv(b, "a", "x", 3, 2);
+         conv(b, "s", "x", 1, 2);
+         b.node("Add", "y", {"a", "s"});
+       }},
+      {"concat of 1x1 and 5x5",
+       [&](LayerBuilder& b) {
+         conv(b, "a", "x", 1, 1);
+         conv(b, "s", "x", 5, 1);
+         b.node("Concat", "k", {"a", "s"});
+         b.pool("AveragePool", "y", "k", 3, 1);
+       }}};
+  for (const Case& c : cases) {
+    LayerBuilder b(1, {-1, 2, 40, 40});
+    c.build(b);
+    const Explainer n(b.head("y", 2), Random(3).uniform({1, 2, 40, 40}));
+    const LayerInfo& info = n.layers.layer(n.layers.find("y"));
+    ASSERT_FALSE(info.rows.whole) << c.name;
+    const int64_t row = info.shape[2] / 2;
+    const auto [first, last] = footprint(n, info.value, row);
+    EXPECT_EQ(info.rows.size, static_cast<double>(last - first + 1)) << c.name;
+    const double center = info.rows.center + static_cast<double>(row) * info.rows.jump;
+    EXPECT_EQ(center, static_cast<double>(first + last + 1) / 2) << c.name;
+    const auto [next_first, next_last] = footprint(n, info.value, row + 1);
+    EXPECT_EQ(info.rows.jump, static_cast<double>(next_first - first)) << c.name;
+    EXPECT_EQ(info.columns.size, info.rows.size) << c.name;
+  }
+}
+
+TEST(ReceptiveField, GlobalPoolingSeesTheWhole) {
+  const Explainer n = named();
+  EXPECT_TRUE(n.layers.layer(n.layers.find("pool")).rows.whole);
+  EXPECT_TRUE(n.layers.layer(n.layers.find("logits")).rows.whole);
+}
+
+}  // namespace
+}  // namespace pellucid::test

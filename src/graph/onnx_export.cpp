@@ -86,21 +86,24 @@ std::string onnx_bytes(const Graph& graph) {
   onnx::GraphProto& proto = *model.mutable_graph();
   proto.set_name(graph.name.empty() ? "graph" : graph.name);
   const auto name_of = [&](ValueId id) { return id == kNoValue ? std::string() : graph.value(id).name; };
+  const auto declare_shape = [](const Shape& shape, onnx::TypeProto_Tensor& tensor) {
+    static const char* const kAxis[] = {"N", "C", "H", "W"};
+    tensor.mutable_shape();
+    for (size_t i = 0; i < shape.size(); ++i) {
+      auto* dim = tensor.mutable_shape()->add_dim();
+      if (shape[i] >= 0) {
+        dim->set_dim_value(shape[i]);
+      } else {
+        dim->set_dim_param(i < 4 ? kAxis[i] : "d" + std::to_string(i));
+      }
+    }
+  };
   for (const GraphInput& input : graph.inputs()) {
     auto* info = proto.add_input();
     info->set_name(name_of(input.value));
     auto* tensor = info->mutable_type()->mutable_tensor_type();
     tensor->set_elem_type(element_type(input.type));
-    if (!input.has_shape) continue;
-    static const char* const kAxis[] = {"N", "C", "H", "W"};
-    for (size_t i = 0; i < input.shape.size(); ++i) {
-      auto* dim = tensor->mutable_shape()->add_dim();
-      if (input.shape[i] >= 0) {
-        dim->set_dim_value(input.shape[i]);
-      } else {
-        dim->set_dim_param(i < 4 ? kAxis[i] : "d" + std::to_string(i));
-      }
-    }
+    if (input.has_shape) declare_shape(input.shape, *tensor);
   }
   for (const Value& value : graph.values()) {
     if (value.constant.defined()) write_tensor(value.constant, value.name, *proto.add_initializer());
@@ -118,10 +121,12 @@ std::string onnx_bytes(const Graph& graph) {
       std::visit(AttributeWriter{*a}, attribute);
     }
   }
-  for (const ValueId id : graph.outputs()) {
+  for (size_t i = 0; i < graph.outputs().size(); ++i) {
     auto* info = proto.add_output();
-    info->set_name(name_of(id));
-    info->mutable_type()->mutable_tensor_type()->set_elem_type(onnx::TensorProto::FLOAT);
+    info->set_name(name_of(graph.outputs()[i]));
+    auto* tensor = info->mutable_type()->mutable_tensor_type();
+    tensor->set_elem_type(onnx::TensorProto::FLOAT);
+    if (graph.output_shapes()[i]) declare_shape(*graph.output_shapes()[i], *tensor);
   }
   std::string bytes;
   if (!model.SerializeToString(&bytes)) throw_unsupported(graph.name + ": the model is larger than the 2 GiB an ONNX file can hold");

@@ -123,7 +123,16 @@ class Importer {
     read_weights(graph, builder);
     read_inputs(graph, builder);
     read_nodes(model, graph, builder);
-    for (const auto& output : graph.output()) builder.output(output.name());
+    for (const auto& output : graph.output()) {
+      std::optional<Shape> shape;
+      if (output.has_type() && output.type().has_tensor_type() && output.type().tensor_type().has_shape()) {
+        shape.emplace();
+        for (const auto& dim : output.type().tensor_type().shape().dim()) {
+          shape->push_back(dim.has_dim_value() && dim.dim_value() >= 0 ? dim.dim_value() : -1);
+        }
+      }
+      builder.output(output.name(), std::move(shape));
+    }
     if (graph.output_size() == 0) throw_invalid(file_ + ": the graph has no outputs");
     return builder.finish();
   }

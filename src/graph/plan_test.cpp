@@ -1,1 +1,82 @@
+#include "graph/plan.h"
+
 #include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "support/layer_builder.h"
+
+namespace pellucid::test {
+namespace {
+
+std::vector<Tensor> constants_of(const Graph& graph) {
+  std::vector<Tensor> constants;
+  for (const Value& v : graph.values()) constants.push_back(v.constant);
+  return constants;
+}
+
+Plan plan_of(const Graph& graph, const PlanKey& key) {
+  FoldCache folded;
+  return make_plan(graph, constants_of(graph), key, folded, at::kDouble, at::kCPU);
+}
+
+PlanKey asking_for(const Graph& graph, std::vector<std::string> names) {
+  PlanKey key;
+  for (const std::string& name : names) key.keep.push_back(graph.find(name));
+  std::sort(key.keep.begin(), key.keep.end());
+  return key;
+}
+
+int64_t count(const Plan& plan, const std::string& op) {
+  return std::count_if(plan.steps.begin(), plan.steps.end(), [&](const Step& s) { return s.node->op == op; });
+}
+
+TEST(Plan, FoldsBatchNormUnlessSomebodyLooks) {
+  const Graph graph = random_network(Family::kResidual, 1);
+  EXPECT_EQ(count(plan_of(graph, asking_for(graph, {"logits"})), "BatchNormalization"), 0);
+  EXPECT_EQ(count(plan_of(graph, asking_for(graph, {"logits", "c1"})), "BatchNormalization"), 1);
+  PlanKey edited = asking_for(graph, {"logits"});
+  edited.edited = {graph.find("c2")};
+  EXPECT_EQ(count(plan_of(graph, edited), "BatchNormalization"), 1);
+  PlanKey wrt = asking_for(graph, {"logits"});
+  wrt.wrt = {graph.find("c3")};
+  EXPECT_EQ(count(plan_of(graph, wrt), "BatchNormalization"), 1);
+  PlanKey plain = asking_for(graph, {"logits"});
+  plain.plain = true;
+  EXPECT_EQ(count(plan_of(graph, plain), "BatchNormalization"), 3);
+}
+
+TEST(Plan, LeavesOutWhatNobodyNeeds) {
+  const Graph graph = random_network(Family::kPlain, 1);
+  const Plan first = plan_of(graph, asking_for(graph, {"c1"}));
+  ASSERT_EQ(first.steps.size(), 1u);
+  EXPECT_EQ(first.steps[0].node->name, "c1_node");
+  PlanKey behind = asking_for(graph, {"logits"});
+  behind.known = {graph.find("map")};
+  EXPECT_EQ(plan_of(graph, behind).steps.size(), 3u);  // pool, flatten, linear layer
+}
+
+TEST(Plan, RecordsOnlyBehindWhatIsDifferentiated) {
+  const Graph graph = random_network(Family::kPlain, 1);
+  PlanKey key = asking_for(graph, {"logits", "map"});
+  key.wrt = {graph.find("map")};
+  const Plan plan = plan_of(graph, key);
+  for (const Step& step : plan.steps) {
+    const bool behind = step.node->op == "GlobalAveragePool" || step.node->op == "Flatten" || step.node->op == "Gemm";
+    EXPECT_EQ(step.recorded, behind) << step.node->name;
+  }
+}
+
+TEST(Plan, WritesActivationsInOneWay) {
+  const Graph silu = random_network(Family::kSilu, 1);
+  const Plan plan = plan_of(silu, asking_for(silu, {"logits"}));
+  EXPECT_EQ(count(plan, "Silu"), 3);
+  EXPECT_EQ(count(plan, "Sigmoid"), 0);
+  // A gate that is asked for stays.
+  EXPECT_EQ(count(plan_of(silu, asking_for(silu, {"logits", "r1.gate"})), "Sigmoid"), 1);
+  const Graph clip = random_network(Family::kClip, 1);
+  EXPECT_EQ(count(plan_of(clip, asking_for(clip, {"logits"})), "Rectify"), 3);
+}
+
+}  // namespace
+}  // namespace pellucid::test

@@ -103,7 +103,10 @@ std::string explain_json(const ExplainRequest& request, const ExplainResult& res
   json["batch_size"] = request.run.batch_size;
   json["device"] = request.model.device;
   json["precision"] = precision_name(request.model.precision);
-  json["picture"] = {{"colormap", request.color_map}, {"normalization", request.normalization}, {"heatmap_opacity", request.opacity}};
+  json["picture"] = {{"colormap", request.color_map}, {"normalization", request.normalization}, {"heatmap_opacity", request.opacity},
+                     {"shared_scale", request.shared_scale}};
+  if (!request.mask.empty()) json["mask"] = request.mask;
+  if (!request.reference.empty()) json["reference"] = request.reference;
   json["notes"] = result.notes;
   json["pictures"] = nlohmann::ordered_json::array();
   for (const ExplainedPicture& picture : result.pictures) {
@@ -156,7 +159,12 @@ class Explainer {
 
   ExplainResult run() {
     PictureQueue queue(request_, model_);
-    if (!request_.output.empty()) make_folder(request_.output);
+    if (!request_.output.empty()) {
+      make_folder(request_.output);
+      // An older run's summary would vouch for files that this run replaces.
+      std::error_code ignored;
+      fs::remove(folder_ / "result.json", ignored);
+    }
     ExplainResult result;
     result.notes = model_.card.notes;
     while (true) {
@@ -240,12 +248,12 @@ class Explainer {
     }
     if (names.empty()) {
       names = {"auto"};
-      why = "the last spatial map before pooling, after its activation";
     }
     for (const std::string& name : names) {
       for (const ValueId id : table.find_all(name)) {
         if (std::find(layers.begin(), layers.end(), id) == layers.end()) layers.push_back(id);
       }
+      if (name == "auto") why = "the last spatial map before pooling, after its activation";
     }
     std::string list;
     for (const ValueId id : layers) {

@@ -20,6 +20,7 @@ LoadedModel load_model(const ModelOptions& options) {
   std::error_code ec;
   fs::path beside = path;
   beside.replace_extension(".json");
+  std::string card_file = options.card;
   if (!options.card.empty()) {
     card = load_card(options.card);
     card.notes.push_back("card " + printable(options.card));
@@ -27,7 +28,8 @@ LoadedModel load_model(const ModelOptions& options) {
     card = card_from_preset(options.preset);
     card.notes.push_back("preset " + options.preset);
   } else if (path.extension() == ".onnx" && fs::is_regular_file(beside, ec)) {
-    card = load_card(beside.string());
+    card_file = beside.string();
+    card = load_card(card_file);
     card.notes.push_back("card " + printable(beside.filename().string()) + " beside the model");
   } else {
     card = guess_card(graph);
@@ -39,7 +41,13 @@ LoadedModel load_model(const ModelOptions& options) {
     if (card.height == 0) card.height = card.width;
     card.resize_to = 0;
   }
-  fit_card(card, graph);
+  try {
+    fit_card(card, graph);
+  } catch (const Error& e) {
+    // What a file says wrongly is bad input, not wrong usage.
+    if (card_file.empty() || e.kind() != ErrorKind::kUsage) throw;
+    throw_invalid(printable(fs::u8path(card_file).filename().string()) + ": " + e.what());
+  }
   if (!options.labels.empty()) {
     card.labels = read_labels(options.labels);
   } else if (card.labels.empty() && !card.labels_file.empty()) {

@@ -71,7 +71,7 @@ Graph make_residual_network(const ResidualNetworkOptions& options) {
                                             std::sqrt(1.0 / static_cast<double>(width)));
   b.graph.constant("classifier.bias", at::zeros({options.num_classes}));
   b.graph.node("Gemm", {"flatten", "classifier.weight", "classifier.bias"}, {"logits"}, {{"transB", int64_t{1}}}, "classifier");
-  b.graph.output("logits");
+  b.graph.output("logits", Shape{-1, options.num_classes});
   return b.graph.finish();
 }
 

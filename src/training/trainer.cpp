@@ -146,7 +146,9 @@ void Trainer::save(const std::string& path) const {
     return list;
   };
   for (const Node& node : trained.nodes()) b.node(node.op, names(node.inputs), names(node.outputs), node.attributes, node.name, node.domain);
-  for (const ValueId id : trained.outputs()) b.output(trained.value(id).name);
+  for (size_t i = 0; i < trained.outputs().size(); ++i) {
+    b.output(trained.value(trained.outputs()[i]).name, trained.output_shapes()[i]);
+  }
   save_onnx(b.finish(), path);
 }
 

@@ -1,1 +1,170 @@
+#include "pellucid/training.h"
+
 #include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "pellucid/graph.h"
+#include "support/compare.h"
+#include "support/expect_error.h"
+#include "support/explainer.h"
+#include "support/layer_builder.h"
+#include "support/temporary_folder.h"
+
+namespace pellucid::test {
+namespace {
+
+constexpr int64_t kSteps = 12;
+
+Graph small_network() {
+  ResidualNetworkOptions options;
+  options.num_classes = 2;
+  options.input_size = 16;
+  options.widths = {4, 8};
+  options.seed = 3;
+  return make_residual_network(options);
+}
+
+TrainingOptions quick() {
+  TrainingOptions options;
+  options.epochs = 4;
+  options.batch_size = 16;
+  return options;
+}
+
+/// Class 1 is brighter in its left half, class 0 in its right half.
+TrainingBatch halves(int64_t epoch, int64_t step) {
+  Random random(static_cast<uint64_t>(1000 * epoch + step));
+  const Tensor labels = at::arange(16, at::TensorOptions(at::kLong)).remainder(2);
+  Tensor x = random.normal({16, 3, 16, 16}).to(at::kFloat) * 0.5;
+  for (int64_t i = 0; i < 16; ++i) x[i].narrow(2, labels[i].item<int64_t>() == 1 ? 0 : 8, 8).add_(1);
+  return {x, labels};
+}
+
+bool same_weights(const Graph& a, const Graph& b) {
+  for (const Value& v : a.values()) {
+    if (v.constant.defined() && !v.constant.equal(b.value(b.find(v.name)).constant)) return false;
+  }
+  return true;
+}
+
+TEST(ResidualNetwork, IsWhatItsOptionsSay) {
+  const Explainer n(small_network(), Random(1).normal({2, 3, 16, 16}));
+  EXPECT_EQ(n.value("logits").sizes().vec(), (Shape{2, 2}));
+  EXPECT_EQ(n.layers.layer(n.layers.find("auto")).name, "block2.relu");
+  EXPECT_TRUE(same_weights(small_network(), small_network()));
+  ResidualNetworkOptions bad;
+  bad.widths = {};
+  expect_error(ErrorKind::kUsage, "residual network: at least one block, one class and 8 pixels are needed",
+               [&] { make_residual_network(bad); });
+}
+
+// Telling left from right is learned in a few steps; the network that predicts uses the running statistics.
+TEST(Trainer, LearnsASimpleTask) {
+  Trainer trainer(small_network(), quick());
+  double first = 0, last = 0;
+  for (int64_t epoch = 0; epoch < 4; ++epoch) {
+    const Trainer::EpochReport report = trainer.train_epoch(halves, kSteps);
+    EXPECT_EQ(report.epoch, epoch + 1);
+    (epoch == 0 ? first : last) = report.loss;
+  }
+  EXPECT_LT(last, first / 2);
+  const BatchSource unseen = [](int64_t epoch, int64_t step) { return halves(epoch + 77, step); };
+  const Graph trained = trainer.graph();
+  EXPECT_GE(accuracy(Network(trained), unseen, 4), 0.95);
+  // Running statistics moved, and the trained graph is independent of further training.
+  EXPECT_FALSE(trained.value(trained.find("stem.norm.mean")).constant.equal(at::zeros({4})));
+  const Tensor before = trained.value(trained.find("stem.weight")).constant.clone();
+  trainer.train_epoch(halves, 1);
+  EXPECT_TRUE(trained.value(trained.find("stem.weight")).constant.equal(before));
+}
+
+// One step without momentum or decay: w - rate * gradient. The first of one step's rate is the largest (warm-up ends at once).
+TEST(Trainer, StepsAgainstTheGradient) {
+  const auto single = [](const Tensor& t) { return t.to(at::kFloat); };  // the trainer keeps the type of the weights
+  LayerBuilder b(1, {-1, 3, 4, 4});
+  b.conv_with("c1", "x", single(b.random.normal({2, 3, 3, 3})), single(b.random.normal({2})));
+  const Graph graph = b.head_with("c1", single(b.random.normal({2, 2})), single(b.random.normal({2})));
+  TrainingOptions options;
+  options.epochs = 1;
+  options.momentum = 0;
+  options.weight_decay = 0;
+  options.learning_rate = 0.1;
+  const Tensor x = Random(5).normal({6, 3, 4, 4}).to(at::kFloat);
+  const Tensor labels = at::tensor({0, 1, 0, 1, 1, 0}, at::TensorOptions(at::kLong));
+  Trainer trainer(graph, options);
+  const auto report = trainer.train_epoch([&](int64_t, int64_t) { return TrainingBatch{x, labels}; }, 1);
+  const auto loss = [&](const Graph& g) {
+    return at::cross_entropy_loss(Network(g, in_float64()).run(x)[0], labels).item<double>();
+  };
+  EXPECT_NEAR(report.loss, loss(graph), 1e-5);  // the trainer works in float32
+  // The derivative of the loss by one weight, by central differences, against what the step did.
+  const ValueId id = graph.find("c1.w");
+  const Tensor w = graph.value(id).constant;
+  const Tensor moved = trainer.graph().value(id).constant.to(at::kDouble) - w.to(at::kDouble);
+  for (const int64_t k : {0, 17, 40}) {
+    constexpr double h = 1e-5;
+    const auto at = [&](double step) {
+      const Tensor other = w.to(at::kDouble);
+      other.view({-1})[k] += step;
+      return loss(graph.with_constants({{id, other}}));
+    };
+    const double slope = (at(h) - at(-h)) / (2 * h);
+    EXPECT_NEAR(moved.view({-1})[k].item<double>(), -0.1 * slope, 1e-6) << k;
+  }
+}
+
+// Interrupted and resumed equals uninterrupted, to the bit: momentum, statistics and the schedule are all kept.
+TEST(Trainer, ResumesWhereItStopped) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("checkpoint.onnx");
+  Trainer whole(small_network(), quick());
+  for (int epoch = 0; epoch < 3; ++epoch) whole.train_epoch(halves, 4);
+
+  Trainer before(small_network(), quick());
+  EXPECT_FALSE(before.resume(path));
+  for (int epoch = 0; epoch < 2; ++epoch) before.train_epoch(halves, 4);
+  before.save(path);
+  Trainer after(small_network(), quick());
+  ASSERT_TRUE(after.resume(path));
+  EXPECT_EQ(after.epochs_done(), 2);
+  after.train_epoch(halves, 4);
+  EXPECT_TRUE(same_weights(after.graph(), whole.graph()));
+}
+
+TEST(Trainer, RefusesForeignCheckpoints) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("other.onnx");
+  save_onnx(small_network(), path);
+  Trainer trainer(small_network(), quick());
+  expect_error(ErrorKind::kInvalidInput, path + ": not a training checkpoint", [&] { trainer.resume(path); });
+  ResidualNetworkOptions wider;
+  wider.num_classes = 2;
+  wider.input_size = 16;
+  wider.widths = {6, 8};
+  Trainer other(make_residual_network(wider), quick());
+  other.save(path);
+  EXPECT_THROW(trainer.resume(path), Error);
+}
+
+TEST(Trainer, StopsWhenAsked) {
+  Trainer trainer(small_network(), quick());
+  Progress progress;
+  progress.cancel();
+  EXPECT_THROW(trainer.train_epoch(halves, kSteps, &progress), Error);
+  EXPECT_EQ(trainer.epochs_done(), 0);
+}
+
+TEST(Trainer, SaysWhenTheLossDiverges) {
+  TrainingOptions options = quick();
+  options.learning_rate = 1e30;
+  Trainer trainer(small_network(), options);
+  EXPECT_THROW(
+      {
+        for (int i = 0; i < 4; ++i) trainer.train_epoch(halves, kSteps);
+      },
+      Error);
+}
+
+}  // namespace
+}  // namespace pellucid::test

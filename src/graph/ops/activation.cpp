@@ -164,7 +164,7 @@ void add_activation_ops(std::vector<Op>& ops) {
   };
   ops.push_back({"Relu", "", 6, 22, relu, relu_vjp, OpRole::kRectifier, VjpReads::kOutputs});
   ops.push_back({"Clip", "", 6, 22, clip, nullptr, OpRole::kActivation});
-  ops.push_back({"ThresholdedRelu", "", 7, 22, thresholded_relu, nullptr, OpRole::kActivation});
+  ops.push_back({"ThresholdedRelu", "", 7, 22, thresholded_relu, nullptr, OpRole::kRectifier});
   act("LeakyRelu", 6, leaky_relu);
   act("PRelu", 7, prelu);
   act("Elu", 6, elu);
