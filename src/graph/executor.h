@@ -4,6 +4,7 @@
 #include <mutex>
 #include <optional>
 
+#include "graph/packed_convolution.h"
 #include "graph/plan.h"
 
 namespace pellucid {
@@ -49,6 +50,7 @@ struct Network::Impl {
   mutable std::mutex mutex;
   mutable std::map<PlanKey, std::shared_ptr<const Plan>> plans;
   mutable FoldCache folded;
+  PackedConvolutions packed;
   mutable std::optional<bool> batches_safely;
 };
 

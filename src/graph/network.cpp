@@ -192,6 +192,11 @@ Values Network::Impl::execute(const Plan& plan, const TensorList& inputs, const 
     call.device = device;
     call.training = pass.training.enabled;
     if (record) call.saved = &kept_record.saved;
+    const bool fixed_weights = node.inputs.size() > 1 && node.inputs[1] != kNoValue &&
+                               plan.constants[static_cast<size_t>(node.inputs[1])].defined() &&
+                               (node.inputs.size() < 3 || node.inputs[2] == kNoValue ||
+                                plan.constants[static_cast<size_t>(node.inputs[2])].defined());
+    if (channels_last && fixed_weights && pass.mode != Mode::kAutograd && !(record && kept_record.island)) call.packed = &packed;
     TensorList out;
     {
       const at::AutoGradMode grad(pass.mode == Mode::kAutograd || (record && kept_record.island));

@@ -7,6 +7,8 @@
 
 namespace pellucid {
 
+class PackedConvolutions;
+
 /// What an operator's forward function works with.
 struct OpCall {
   const Node& node;
@@ -20,6 +22,8 @@ struct OpCall {
   at::ScalarType promote = at::ScalarType::Undefined;
   /// Where constant-making nodes put floating-point results.
   at::Device device = at::kCPU;
+  /// Set when the weights of this node never change, so that they may be kept in another layout.
+  const PackedConvolutions* packed = nullptr;
 
   bool has(size_t i) const { return i < in.size() && in[i].defined(); }
   /// The tensor, or an error naming the node when the file leaves it out.

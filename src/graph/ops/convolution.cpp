@@ -2,6 +2,7 @@
 
 #include "graph/op.h"
 #include "graph/ops/window.h"
+#include "graph/packed_convolution.h"
 
 namespace pellucid {
 
@@ -51,11 +52,13 @@ TensorList conv(OpCall& call) {
   const ConvGeometry g = conv_geometry(call.node, x.sizes(), w.sizes());
   check_conv(call.node, x.sizes(), w.sizes(), bias, g);
   const std::vector<int64_t> none(g.window.kernel.size(), 0);
-  if (g.window.symmetric()) {
-    return {at::convolution(x, w, bias, g.window.strides, g.window.begin, g.window.dilations, false, none, g.groups)};
+  const Tensor input = g.window.symmetric() ? x : at::constant_pad_nd(x, g.window.torch_pads());
+  const std::vector<int64_t>& padding = g.window.symmetric() ? g.window.begin : none;
+  if (call.packed) {
+    Tensor y = call.packed->run(input, w, bias, g.window.strides, padding, g.window.dilations, g.groups);
+    if (y.defined()) return {y};
   }
-  const Tensor padded = at::constant_pad_nd(x, g.window.torch_pads());
-  return {at::convolution(padded, w, bias, g.window.strides, none, g.window.dilations, false, none, g.groups)};
+  return {at::convolution(input, w, bias, g.window.strides, padding, g.window.dilations, false, none, g.groups)};
 }
 
 TensorList conv_vjp(const VjpCall& call) {
