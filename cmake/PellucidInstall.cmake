@@ -2,7 +2,9 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
+# The command line is the program's alone; the rest is for everyone.
 get_property(PELLUCID_ROOMS GLOBAL PROPERTY PELLUCID_ROOMS)
+list(REMOVE_ITEM PELLUCID_ROOMS pellucid_cli)
 install(TARGETS ${PELLUCID_ROOMS} EXPORT PellucidTargets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 
@@ -16,8 +18,13 @@ endif()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/pellucid DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
   FILES_MATCHING PATTERN *.h ${PELLUCID_UNINSTALLED_HEADERS})
 
-if(TARGET pellucid)
-  install(TARGETS pellucid RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+if(TARGET pellucid_program)
+  install(TARGETS pellucid_program RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  # The program writes its own completion script.
+  add_custom_command(OUTPUT ${PROJECT_BINARY_DIR}/pellucid.bash
+    COMMAND pellucid_program completion bash > ${PROJECT_BINARY_DIR}/pellucid.bash DEPENDS pellucid_program)
+  add_custom_target(pellucid_completion ALL DEPENDS ${PROJECT_BINARY_DIR}/pellucid.bash)
+  install(FILES ${PROJECT_BINARY_DIR}/pellucid.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME pellucid)
 endif()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/models/ DESTINATION ${CMAKE_INSTALL_DATADIR}/pellucid/models
   FILES_MATCHING PATTERN *.onnx PATTERN *.json PATTERN *.txt)

@@ -220,6 +220,7 @@ class Comparison {
 };
 
 void compare_all(Run run) {
+  set_num_threads();
   const auto golden = Golden::open();
   if (!golden) GTEST_SKIP() << Golden::absent();
   Comparison comparison(*golden, run);

@@ -2,6 +2,7 @@
 // raw map [N,h,w]; the frame runs the network, reshapes token layers, fuses layers, rectifies and resamples.
 
 #include <cmath>
+#include <limits>
 
 #include "attribution/method.h"
 #include "pellucid/error.h"
@@ -190,6 +191,8 @@ Tensor layer_cam(const CamInput& in) { return (at::relu(in.gradients) * in.activ
 /// eigenvectors of the smaller Gram matrix.
 Tensor first_component(const Tensor& m) {
   const int64_t positions = m.size(1);
+  // The solver would fail in words of its own; a NaN in the map is reported as one.
+  if (!at::isfinite(m).all().item<bool>()) return m.sum(2) * std::numeric_limits<double>::quiet_NaN();
   if (positions <= m.size(2)) {
     // M v = sigma u with M M^T u = sigma^2 u.
     const auto [values, vectors] = at::linalg_eigh(m.matmul(m.transpose(1, 2)));

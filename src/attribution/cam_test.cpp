@@ -1,6 +1,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
 
 #include "support/compare.h"
 #include "support/expect_error.h"
@@ -186,7 +189,7 @@ TEST_P(EveryFamily, ElementwiseIsLayerCamForNonNegativeActivations) {
 // Z. Central differences of the rest of the network, started from the shifted activations.
 TEST_P(EveryFamily, GradCamWeightsAreTheSlopeOfAChannelShift) {
   const Explainer n = net(7);
-  const std::string layer = GetParam() == Family::kConcat ? "k" : GetParam() == Family::kPlain || GetParam() == Family::kNoBias ? "c2" : "c3";
+  const std::string layer = GetParam() == Family::kConcat ? "r3" : GetParam() == Family::kPlain || GetParam() == Family::kNoBias ? "c2" : "c3";
   const ValueId id = n.layers.find(layer);
   const Tensor a = n.value(id);
   constexpr double h = 1e-6;
@@ -198,7 +201,7 @@ TEST_P(EveryFamily, GradCamWeightsAreTheSlopeOfAChannelShift) {
       Request request;
       request.capture = {n.layers.logits()};
       request.from[id] = moved;
-      return n.network.run({Tensor()}, request).at(n.layers.logits()).select(1, 2);
+      return n.network.run({n.input}, request).at(n.layers.logits()).select(1, 2);
     };
     const Tensor slope = (score_at(h) - score_at(-h)) / (2 * h * static_cast<double>(a.size(2) * a.size(3)));
     raw += slope.view({-1, 1, 1}) * a.select(1, k);
@@ -444,6 +447,22 @@ TEST(HiResCam, OnePixelOfASegmenterIsThatPixel) {
   EXPECT_EQ(rest.abs().max().item<double>(), 0);
   const Tensor w = n.network.graph().value(n.network.graph().find("classes.w")).constant.flatten(1)[2];
   EXPECT_NEAR(values[3][5].item<double>(), (w * n.value("r1")[0].select(1, 3).select(1, 5)).sum().item<double>(), 1e-12);
+}
+
+/// The shared models end in global average pooling and a linear layer as well. Float64, a seeded picture.
+TEST(Cam, IsGradCamTimesPositionsOnTheSharedModels) {
+  const char* set = std::getenv("PELLUCID_SHARED");
+  const std::string folder = (set ? std::string(set) : std::string(PELLUCID_SOURCE_DIR) + "/../shared") + "/models/";
+  if (!std::filesystem::exists(folder)) GTEST_SKIP() << "no models in " << folder;
+  for (const auto& [file, size] : {std::pair{"mobilenet_v2_imagenet.onnx", 224}, std::pair{"resnet20_cifar10.onnx", 32}}) {
+    const Explainer n(load_onnx(folder + file), Random(3).normal({1, 3, size, size}));
+    const Tensor cam = n.explain("cam", "top1").values;
+    const double positions = static_cast<double>(cam.size(1) * cam.size(2));
+    for (const char* method : {"grad-cam", "hires-cam", "xgrad-cam"}) {
+      // 1e-6: XGrad-CAM leaves out channels whose total is that small a share of their size.
+      EXPECT_TRUE(within(n.explain(method, "top1").values * positions, cam, {1e-6, 1e-6})) << file << ", " << method;
+    }
+  }
 }
 
 // Half-pixel centres: a one-hot cell (1,1) of 7x7 over 224 has its centroid at 47.5 in pixel indices, the centre of its

@@ -2,6 +2,7 @@
 // declare it in method.h; add its line here, in the order of the documentation; list the file in src/CMakeLists.txt;
 // write <method>_test.cpp with an analytic oracle. Flags, help, docs, JSON and the shared invariants follow.
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -138,8 +139,15 @@ void note_blank_maps(const Method& method, Attribution& a) {
 
 }  // namespace
 
-Attribution attribute(const MethodCall& call, const Context& context) {
+Attribution attribute(const MethodCall& call, const Context& given) {
   at::NoGradGuard no_grad;
+  Context context = given;
+  context.cam_layers.clear();
+  for (const ValueId id : given.cam_layers) {  // a layer named twice is one layer
+    if (std::find(context.cam_layers.begin(), context.cam_layers.end(), id) == context.cam_layers.end()) {
+      context.cam_layers.push_back(id);
+    }
+  }
   Attribution a = call.method->run(context, call.params);
   const auto count = static_cast<size_t>(num_images(context));
   a.diagnostics.resize(count);

@@ -78,6 +78,7 @@ std::function<int(TerminalProgress&)> setup_explain(CLI::App& app, GlobalOptions
             unused.erase(name);
           }
         }
+        call.method->complete(call.params);  // before the text below, in which a comma would begin another parameter
         text += (text.empty() ? "" : ",") + call.text();
       }
       if (!unused.empty()) throw_usage("none of the chosen methods takes --" + unused.begin()->first);

@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -26,6 +27,14 @@ int64_t default_memory_limit() {
   return pages > 0 && page > 0 ? pages / 10 * 9 * page : 0;
 }
 
+/// A closed stream's descriptor would go to the next file opened, and what is printed would end up in it.
+void hold_standard_streams() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    // Opened the wrong way round, so that using it fails as on a closed one.
+    if (fcntl(fd, F_GETFD) < 0) static_cast<void>(open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY));
+  }
+}
+
 std::vector<std::string> verb_names() {
   std::vector<std::string> names;
   for (const Verb& v : verbs()) names.emplace_back(v.name);
@@ -37,8 +46,8 @@ std::string parse_problem(const CLI::App& app, const CLI::ParseError& error, con
   const CLI::App* verb = nullptr;
   for (const CLI::App* sub : app.get_subcommands()) verb = sub;
   if (!verb && !arguments.empty() && arguments.front()[0] != '-') {
-    return "no verb '" + printable(arguments.front()) + "'" + did_you_mean(arguments.front(), verb_names()) + "; the verbs are " +
-           join(verb_names(), ", ");
+    return "no verb '" + printable(arguments.front()) + "'; the verbs are " + join(verb_names(), ", ") +
+           did_you_mean(arguments.front(), verb_names());
   }
   if (dynamic_cast<const CLI::ExtrasError*>(&error) && verb) {
     std::vector<std::string> flags;
@@ -56,7 +65,13 @@ std::string parse_problem(const CLI::App& app, const CLI::ParseError& error, con
       return std::string(verb->get_name()) + ": unexpected '" + printable(extra) + "' (pellucid " + verb->get_name() + " --help)";
     }
   }
-  return (verb ? std::string(verb->get_name()) + ": " : std::string()) + printable(error.what(), 300) + " (pellucid " +
+  std::string problem = printable(error.what(), 300);
+  if (dynamic_cast<const CLI::ArgumentMismatch*>(&error)) {
+    // CLI11 counts values; a user wants to know which flag has none or is there twice.
+    const std::string flag = problem.substr(0, problem.find(':'));
+    problem = flag + (problem.find("missing") != std::string::npos ? " needs a value" : " is given more than once");
+  }
+  return (verb ? std::string(verb->get_name()) + ": " : std::string()) + problem + " (pellucid " +
          (verb ? std::string(verb->get_name()) + " " : std::string()) + "--help)";
 }
 
@@ -147,8 +162,8 @@ CLI::Option* add_choice(CLI::App& app, const std::string& flag, std::string& fie
           flag,
           [&field, flag, choices](const std::string& text) {
             if (std::find(choices.begin(), choices.end(), text) == choices.end()) {
-              throw_usage(flag.substr(2) + " is '" + printable(text) + "'" + did_you_mean(text, choices) + "; one of " +
-                          join(choices, ", ") + " was expected");
+              throw_usage(flag.substr(2) + " is '" + printable(text) + "'; one of " + join(choices, ", ") + " was expected" +
+                          did_you_mean(text, choices));
             }
             field = text;
           },
@@ -226,6 +241,7 @@ std::string text_table(const std::vector<std::string>& header, const std::vector
 
 int run_program(int argc, char** argv) {
   GlobalOptions global;
+  hold_standard_streams();
   try {
     CLI::App app{"Pellucid shows what a convolutional network has learned and why it answered as it did, from its ONNX file.",
                  "pellucid"};

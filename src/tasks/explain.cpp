@@ -451,9 +451,12 @@ class Explainer {
     map.input_file = base + ".input.npy";
     write_array(folder_ / fs::u8path(map.values_file), a.values[i]);
     write_array(folder_ / fs::u8path(map.input_file), a.map[i]);
+    std::set<std::string> used{"input"};
     for (const auto& [layer, raw] : a.layer_values) {
-      const std::string name = base + "." + file_name_from(model_.network.graph().value(layer).name) + ".npy";
-      write_array(folder_ / fs::u8path(name), raw[i]);
+      const std::string safe = file_name_from(model_.network.graph().value(layer).name);
+      std::string unique = safe;
+      for (int n = 2; !used.insert(unique).second; ++n) unique = safe + "-" + std::to_string(n);
+      write_array(folder_ / fs::u8path(base + "." + unique + ".npy"), raw[i]);
     }
     return map;
   }

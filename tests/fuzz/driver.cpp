@@ -21,7 +21,10 @@
 
 #include "check.h"
 
-extern "C" __attribute__((weak)) void __sanitizer_set_death_callback(void (*callback)());
+extern "C" {
+__attribute__((weak)) void __sanitizer_set_death_callback(void (*callback)());
+__attribute__((weak)) void __sanitizer_set_report_fd(void* fd);
+}
 
 namespace {
 
@@ -31,19 +34,28 @@ constexpr unsigned kSecondsPerInput = 20;
 constexpr size_t kLargestInput = 1 << 18;
 
 Bytes g_input;
+int g_messages = 2;
 std::string g_crash_file;
 
 void keep_input() {
   const int file = ::open(g_crash_file.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
   const bool kept = file >= 0 && ::write(file, g_input.data(), g_input.size()) == static_cast<ssize_t>(g_input.size());
   static const char message[] = "fuzz: this input broke it; it is left in crash-*.bin\n";
-  if (kept && ::write(2, message, sizeof message - 1) < 0) ::_exit(3);
+  if (kept && ::write(g_messages, message, sizeof message - 1) < 0) ::_exit(3);
 }
 
 extern "C" void on_signal(int number) {
   std::signal(number, SIG_DFL);
   keep_input();
   std::raise(number);
+}
+
+/// The codecs behind OpenCV write a line about each damaged picture; only sanitizers and we are to be heard.
+void silence_stderr() {
+  g_messages = ::dup(2);
+  const int null = ::open("/dev/null", O_WRONLY);
+  if (g_messages < 0 || null < 0 || ::dup2(null, 2) < 0) std::abort();
+  if (__sanitizer_set_report_fd) __sanitizer_set_report_fd(reinterpret_cast<void*>(static_cast<intptr_t>(g_messages)));
 }
 
 Bytes read_bytes(const std::string& path) {
@@ -169,6 +181,7 @@ int main(int argc, char** argv) {
   }
   std::vector<Bytes> seeds;
   for (const std::string& file : files) seeds.push_back(read_bytes(file));
+  silence_stderr();
   for (const Bytes& seed : seeds) run_input(seed);
 
   const auto stop = std::chrono::steady_clock::now() + std::chrono::seconds(std::atoi(argv[2]));
