@@ -1,4 +1,5 @@
-// Runs the real program: every verb, every promised refusal with its exact text and exit status, interruption, full disks.
+// Runs the real program: every verb, every promised refusal with its exact text and exit status, interruption, full
+// disks.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,7 +7,9 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -110,7 +113,8 @@ class Cli : public ::testing::Test {
   TemporaryFolder folder;
 };
 
-// --- Verbs ------------------------------------------------------------------------------------------------------------
+// --- Verbs
+// ------------------------------------------------------------------------------------------------------------
 
 TEST_F(Cli, EveryVerbHasHelpThatListsItsFlagsAndFitsATerminal) {
   for (const std::string verb : {"explain", "predict", "info", "methods", "dataset", "train", "completion"}) {
@@ -142,7 +146,8 @@ TEST_F(Cli, InfoListsLayersWithShapesAndFields) {
   int64_t parameters = 0;
   bool found = false;
   for (const json& layer : info["layers"]) {
-    for (const char* key : {"index", "name", "node", "op", "shape", "receptive_field", "parameters", "flops", "suits_cam"}) {
+    for (const char* key :
+         {"index", "name", "node", "op", "shape", "receptive_field", "parameters", "flops", "suits_cam"}) {
       EXPECT_TRUE(layer.contains(key)) << key;
     }
     parameters += layer["parameters"].get<int64_t>();
@@ -177,11 +182,14 @@ TEST_F(Cli, MethodsListsEachWithItsPaperAndParameters) {
   for (const json& m : list) {
     ids.insert(m["id"].get<std::string>());
     EXPECT_FALSE(m["paper"]["authors"].get<std::string>().empty()) << m["id"];
-    EXPECT_THAT(good({"methods", m["id"]}), HasSubstr(m["paper"]["title"].get<std::string>()));
+    EXPECT_FALSE(m["summary"].get<std::string>().empty()) << m["id"];
   }
   for (const char* id : {"gradient", "saliency", "integrated-gradients", "grad-cam", "grad-cam++", "layer-cam"}) {
     EXPECT_TRUE(ids.count(id)) << id;
   }
+  const std::string shown = good({"methods", "grad-cam++"});
+  EXPECT_THAT(shown, HasSubstr("Chattopadh"));
+  EXPECT_THAT(shown, HasSubstr("layer"));
   const json one = good_json({"methods", "integrated-gradients"});
   EXPECT_EQ(one["parameters"][0]["name"], "steps");
   EXPECT_EQ(one["parameters"][0]["default"], "50");
@@ -200,52 +208,60 @@ TEST_F(Cli, CompletionScriptsAreAcceptedByTheirShells) {
     EXPECT_EQ(checked.status, 0) << checked.err;
   }
   // What bash offers after "pellucid expl" and after "--method xgrad".
-  const std::string script = good({"completion", "bash"}) +
-                             "COMP_WORDS=(pellucid expl); COMP_CWORD=1; _pellucid; echo ${COMPREPLY[@]}\n"
-                             "COMP_WORDS=(pellucid explain --method xgrad); COMP_CWORD=3; _pellucid; echo ${COMPREPLY[@]}\n"
-                             "COMP_WORDS=(pellucid explain --heatmap-o); COMP_CWORD=2; _pellucid; echo ${COMPREPLY[@]}\n";
-  EXPECT_EQ(run_program("/bin/bash", {folder.write("try", script)}).out, "explain\nxgrad-cam\n--heatmap-opacity\n");
+  const std::string tries =
+      good({"completion", "bash"}) +
+      "COMP_WORDS=(pellucid expl); COMP_CWORD=1; _pellucid; echo ${COMPREPLY[@]}\n"
+      "COMP_WORDS=(pellucid explain --method xgrad); COMP_CWORD=3; _pellucid; echo ${COMPREPLY[@]}\n"
+      "COMP_WORDS=(pellucid explain --heatmap-o); COMP_CWORD=2; _pellucid; echo ${COMPREPLY[@]}\n";
+  EXPECT_EQ(run_program("/bin/bash", {folder.write("try", tries)}).out, "explain\nxgrad-cam\n--heatmap-opacity\n");
 }
 
-// --- Wrong usage: status 2 --------------------------------------------------------------------------------------------
+// --- Wrong usage: status 2
+// --------------------------------------------------------------------------------------------
 
 TEST_F(Cli, RefusesUnknownVerbsAndFlagsWithTheNearest) {
-  bad({"explian"}, 2, "no verb 'explian'; the verbs are explain, predict, info, methods, dataset, train, completion; did you mean 'explain'?");
+  bad({"explian"}, 2,
+      "no verb 'explian'; the verbs are explain, predict, info, methods, dataset, train, completion; did you mean "
+      "'explain'?");
   bad({"explain", kModel, kPicture, "--methdo", "x"}, 2,
       "explain: no flag '--methdo'; did you mean '--method'? (pellucid explain --help)");
-  bad({"predict", kModel, kPicture, "--topp=3"}, 2, "predict: no flag '--topp'; did you mean '--top'? (pellucid predict --help)");
+  bad({"predict", kModel, kPicture, "--topp=3"}, 2,
+      "predict: no flag '--topp'; did you mean '--top'? (pellucid predict --help)");
   bad({"info", kModel, kPicture}, 2, "info: unexpected '" + kPicture + "' (pellucid info --help)");
   bad({"explain", kModel, kPicture, "-m"}, 2, "explain: --method needs a value (pellucid explain --help)");
-  bad({"predict", kModel, kPicture, "--top", "2", "--top", "3"}, 2, "predict: --top is given more than once (pellucid predict --help)");
+  bad({"predict", kModel, kPicture, "--top", "2", "--top", "3"}, 2,
+      "predict: --top is given more than once (pellucid predict --help)");
   bad({"explain"}, 2, "explain: model is required (pellucid explain --help)");
   bad({"explain", kModel}, 2, "explain: inputs is required (pellucid explain --help)");
   bad({"info"}, 2, "info: a model file is needed (or --ops)");
   bad({"explain", kModel, kPicture, "--colormap", "virids"}, 2,
-      "colormap is 'virids'; one of turbo, viridis, magma, inferno, plasma, cividis, jet, gray, coolwarm, rdbu, seismic, piyg was "
+      "colormap is 'virids'; one of turbo, viridis, magma, inferno, plasma, cividis, jet, gray, coolwarm, rdbu, "
+      "seismic, piyg was "
       "expected; did you mean 'viridis'?");
   bad({"completion", "powershell"}, 2, "completion: shell is 'powershell'; bash, zsh or fish was expected");
   bad({"dataset", "mnist", "-o", "x"}, 2, "dataset: kind is 'mnist'; an8flower was expected");
   bad({"train", "-o", "x.pt"}, 2, "train: the output 'x.pt' must end in .onnx");
-  bad({"methods", "gradcam"}, 2, "no method 'gradcam'; did you mean 'grad-cam', 'xgrad-cam' or 'cam'? ('pellucid methods' lists all)");
+  bad({"methods", "gradcam"}, 2,
+      "no method 'gradcam'; did you mean 'grad-cam', 'xgrad-cam' or 'cam'? ('pellucid methods' lists all)");
   EXPECT_TRUE(fs::is_empty(folder.path()));
 }
 
 TEST_F(Cli, RefusesEveryNumberThatIsNotAPlainDecimalInRange) {
   const Words odd{"nan", "inf", "-inf", "1e400", "0x10", "1,5", "1.5.2", "", " 3", "+3", "3 ", "1_000", "٣"};
-  const auto integer = [&](const std::string& flag, const std::string& range, const Words& more) {
-    Words list = odd;
-    list.insert(list.end(), more.begin(), more.end());
-    for (const std::string& value : list) {
+  const auto integer = [&](const std::string& flag, const std::string& range, const Words& values) {
+    for (const std::string& value : values) {
       bad({"predict", kModel, kPicture, "--" + flag + "=" + value}, 2,
           value.empty() ? "predict: --" + flag + " needs a value (pellucid predict --help)"
                         : flag + " is '" + printable(value) + "'; it must be an integer " + range);
     }
   };
+  integer("top", "between 1 and 100000 (default 5)", odd);
   integer("top", "between 1 and 100000 (default 5)", {"0", "-0", "-1", "1000000000", "1e3", "99999999999999999999"});
   integer("batch-size", "between 1 and 65536 (default 8)", {"0", "-1", "1000000000"});
-  for (const Words& pair : {Words{"threads", "between 0 and 4096 (default 0)", "-1"}, Words{"seed", ">= 0 (default 0)", "-1"},
-                            Words{"max-pixels", "between 1 and 4294967296 (default 67108864)", "0"},
-                            Words{"max-memory", "between 0 and 1099511627776 (default 0)", "-1"}}) {
+  for (const Words& pair :
+       {Words{"threads", "between 0 and 4096 (default 0)", "-1"}, Words{"seed", ">= 0 (default 0)", "-1"},
+        Words{"max-pixels", "between 1 and 4294967296 (default 67108864)", "0"},
+        Words{"max-memory", "between 0 and 1099511627776 (default 0)", "-1"}}) {
     for (const std::string& value : {std::string("nan"), std::string("1e400"), pair[2]}) {
       bad({"predict", kModel, kPicture, "--" + pair[0] + "=" + value}, 2,
           pair[0] + " is '" + value + "'; it must be an integer " + pair[1]);
@@ -296,7 +312,8 @@ TEST_F(Cli, RefusesWishesThatTheModelCannotFulfil) {
   bad(with({"-t", "99"}), 2, "target: class 99 does not exist; the model has classes 0 to 5");
   bad(with({"-t", "rose"}), 2, "target: no class 'rose'");
   bad(with({"-l", "blok4.relu"}), 2,
-      "flower_single_6c.onnx: no layer 'blok4.relu'; did you mean 'block4.relu', 'block1.relu' or 'block2.relu'? ('pellucid info' "
+      "flower_single_6c.onnx: no layer 'blok4.relu'; did you mean 'block4.relu', 'block1.relu' or 'block2.relu'? "
+      "('pellucid info' "
       "lists all 38)");
   bad(with({"-m", "grad-cam:stepz=3"}), 2, "grad-cam: no parameter 'stepz' (it takes none)");
   bad(with({"-m", "grad-cam", "--steps", "10"}), 2, "none of the chosen methods takes --steps");
@@ -304,7 +321,8 @@ TEST_F(Cli, RefusesWishesThatTheModelCannotFulfil) {
   bad(with({"--device", "tpu"}), 2, "device is 'tpu'; cpu, cuda or cuda:N was expected");
   bad(with({"--precision", "fp8"}), 2, "precision is 'fp8'; one of float32, float64, bf16 was expected");
   bad(with({"--preset", "imagenett"}), 2,
-      "preset is 'imagenett'; one of imagenet, imagenet-tf, caffe, cifar10, mnist, flower, none was expected; did you mean "
+      "preset is 'imagenett'; one of imagenet, imagenet-tf, caffe, cifar10, mnist, flower, none was expected; did you "
+      "mean "
       "'imagenet' or 'imagenet-tf'?");
 }
 
@@ -317,7 +335,8 @@ TEST_F(Cli, DoubleDashEndsTheFlags) {
   for (const std::string& name : names("o")) EXPECT_NE(name[0], '-');
 }
 
-// --- Unreadable input: status 3 ----------------------------------------------------------------------------------------
+// --- Unreadable input: status 3
+// ----------------------------------------------------------------------------------------
 
 TEST_F(Cli, RefusesModelsThatAreNone) {
   bad({"info", "none.onnx"}, 3, "none.onnx: cannot be opened: No such file or directory");
@@ -363,7 +382,8 @@ TEST_F(Cli, RefusesPicturesThatAreNone) {
                "\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\xff\xff\0\0\xff\xff\x08\x02\0\0\0\x39\x67\x4e\x07"
                "\0\0\0\x08IDATx\x9c\x03\0\0\0\0\x01\x48\x06\x89\xd2\0\0\0\0IEND\xae\x42\x60\x82"s);
   refused("huge.png", "PNG: 65535x65535 pixels; 1 to 67108864 pixels are accepted");
-  bad({"predict", kModel, kPicture, "--max-pixels", "10"}, 3, kPicture + ": PNG: 256x256 pixels; 1 to 10 pixels are accepted");
+  bad({"predict", kModel, kPicture, "--max-pixels", "10"}, 3,
+      kPicture + ": PNG: 256x256 pixels; 1 to 10 pixels are accepted");
 }
 
 TEST_F(Cli, ExtremeShapesOfPicturesWork) {
@@ -391,12 +411,15 @@ TEST_F(Cli, RefusesArraysThatAreNoInput) {
   write("flat.npy", {16, 16}, 0);
   bad({"predict", kModel, "flat.npy"}, 3, "flat.npy: holds [16,16]; [C,H,W] or [N,C,H,W] with 3 channels was expected");
   write("none.npy", {0, 3, 16, 16}, 0);
-  bad({"predict", kModel, "none.npy"}, 3, "none.npy: holds [0,3,16,16]; [C,H,W] or [N,C,H,W] with 3 channels was expected");
+  bad({"predict", kModel, "none.npy"}, 3,
+      "none.npy: holds [0,3,16,16]; [C,H,W] or [N,C,H,W] with 3 channels was expected");
   std::string header = "{'descr': '|O', 'fortran_order': False, 'shape': (1,), }";
   header += std::string(128 - 10 - 1 - header.size(), ' ') + "\n";
-  folder.write("object.npy", std::string("\x93NUMPY\x01\0", 8) + static_cast<char>(header.size()) + '\0' + header + "cos\nsystem\n");
+  folder.write("object.npy",
+               std::string("\x93NUMPY\x01\0", 8) + static_cast<char>(header.size()) + '\0' + header + "cos\nsystem\n");
   bad({"predict", kModel, "object.npy"}, 3,
-      "object.npy: elements are '|O'; accepted are float16, float32, float64, int8, int16, int32, int64, uint8, uint16, uint32, "
+      "object.npy: elements are '|O'; accepted are float16, float32, float64, int8, int16, int32, int64, uint8, "
+      "uint16, uint32, "
       "uint64, bool");
 }
 
@@ -444,7 +467,8 @@ TEST_F(Cli, RefusesBrokenCards) {
   refused("none.json", "cannot open: No such file or directory");
   folder.write("broken.json", "{\"width\": 3");
   refused("broken.json",
-          "not JSON: parse error at line 1, column 12: syntax error while parsing object - unexpected end of input; expected '}'");
+          "not JSON: parse error at line 1, column 12: syntax error while parsing object - unexpected end of input; "
+          "expected '}'");
   folder.write("list.json", "[1]");
   refused("list.json", "a JSON object was expected");
   folder.write("deep.json", std::string(100000, '['));
@@ -452,18 +476,21 @@ TEST_F(Cli, RefusesBrokenCards) {
   folder.write("number.json", "{\"scale\": 1e999}");
   refused("number.json", "not JSON: number overflow parsing '1e999'");
   refused(card("unknown.json", {{"widht", 3}}),
-          "unknown field 'widht'; did you mean 'width'? (fields are channel_order, channels_first, default_layer, height, labels, mean, "
+          "unknown field 'widht'; did you mean 'width'? (fields are channel_order, channels_first, default_layer, "
+          "height, labels, mean, "
           "preset, resize, resize_to, scale, std, width)");
   refused(card("type.json", {{"width", "128"}}), "'width' must be an integer between 0 and 16384");
   refused(card("size.json", {{"width", 1000000}}), "'width' must be an integer between 0 and 16384");
-  refused(card("order.json", {{"channel_order", "rbg"}}), "'channel_order' is 'rbg'; one of rgb, bgr, gray was expected");
+  refused(card("order.json", {{"channel_order", "rbg"}}),
+          "'channel_order' is 'rbg'; one of rgb, bgr, gray was expected");
   refused(card("std.json", {{"std", {0, 1, 1}}}), "card: std is 0; it must be positive");
   refused(card("two.json", {{"mean", {0, 0}}}), "card: mean has 2 numbers; 3 channels need as many");
   refused(card("scale.json", {{"scale", -1}}), "card: scale must be positive");
   refused(card("outside.json", {{"labels", "../labels.txt"}}), "'labels' must be a list, or a file beside the card");
   refused(card("absolute.json", {{"labels", "/etc/passwd"}}), "'labels' must be a list, or a file beside the card");
   refused(card("preset.json", {{"preset", "imagenat"}}),
-          "preset is 'imagenat'; did you mean 'imagenet'?; imagenet, imagenet-tf, caffe, cifar10, mnist, flower, none are known");
+          "preset is 'imagenat'; did you mean 'imagenet'?; imagenet, imagenet-tf, caffe, cifar10, mnist, flower, none "
+          "are known");
   EXPECT_FALSE(fs::exists(folder.file("explanations")));
 }
 
@@ -476,7 +503,8 @@ TEST_F(Cli, CardLabelsMayLieInAFileBesideTheCard) {
   EXPECT_EQ(good_json({"predict", kModel, kPicture, "--labels", "sub/names.txt"})[0]["classes"][0]["label"], "one");
 }
 
-// --- Unsupported: status 4 ----------------------------------------------------------------------------------------------
+// --- Unsupported: status 4
+// ----------------------------------------------------------------------------------------------
 
 TEST_F(Cli, UnsupportedOperatorsAreListedAllAtOnce) {
   OnnxModel m;
@@ -493,7 +521,8 @@ TEST_F(Cli, UnsupportedOperatorsAreListedAllAtOnce) {
   EXPECT_EQ(std::count(r.err.begin(), r.err.end(), '\n'), 1);
 }
 
-// --- Failures while running: status 5 -------------------------------------------------------------------------------------
+// --- Failures while running: status 5
+// -------------------------------------------------------------------------------------
 
 TEST_F(Cli, OutputThatCannotBeWrittenFailsInOneLine) {
   folder.write("file", "x");
@@ -504,11 +533,11 @@ TEST_F(Cli, OutputThatCannotBeWrittenFailsInOneLine) {
   fs::permissions(folder.file("locked"), fs::perms::owner_read | fs::perms::owner_exec);
   ProgramOptions plain;
   // Root writes anywhere unless it gives up that power first.
-  plain.in_child = [] {
-    ::prctl(PR_CAPBSET_DROP, 1 /* CAP_DAC_OVERRIDE */);
-  };
-  bad({"explain", kModel, kPicture, "-o", "locked"}, 5, "locked/flower.grad-cam.png: cannot write: Permission denied", plain);
-  bad({"explain", kModel, kPicture, "-o", "locked/sub"}, 5, "locked/sub: cannot create the folder: Permission denied", plain);
+  plain.in_child = [] { ::prctl(PR_CAPBSET_DROP, 1 /* CAP_DAC_OVERRIDE */); };
+  bad({"explain", kModel, kPicture, "-o", "locked"}, 5, "locked/flower.grad-cam.png: cannot write: Permission denied",
+      plain);
+  bad({"explain", kModel, kPicture, "-o", "locked/sub"}, 5, "locked/sub: cannot create the folder: Permission denied",
+      plain);
   fs::permissions(folder.file("locked"), fs::perms::owner_all);
   EXPECT_TRUE(fs::is_empty(folder.file("locked")));
 }
@@ -527,8 +556,21 @@ TEST_F(Cli, FullDiskLeavesNothingBehind) {
 TEST_F(Cli, MemoryLimitIsKept) {
   const ProgramResult r = run({"predict", kModel, kPicture, "--max-memory", "1"});
   EXPECT_EQ(r.status, 5);
-  EXPECT_THAT(r.err, ::testing::MatchesRegex("pellucid: out of memory: a tensor of [0-9.]+ MiB beside [0-9.]+ MiB in use exceeds the "
-                                             "limit of 1 MiB \\(--max-memory\\)\n"));
+  EXPECT_THAT(r.err, ::testing::MatchesRegex(
+                         "pellucid: out of memory: a tensor of [0-9.]+ MiB beside [0-9.]+ MiB in use exceeds the "
+                         "limit of 1 MiB \\(--max-memory\\)\n"));
+}
+
+TEST_F(Cli, NumbersThatAreNotFiniteReachNoFile) {
+  OnnxModel m = small_model();
+  m.graph().mutable_initializer(0)->set_float_data(0, std::nanf(""));
+  folder.write("m.onnx", m.bytes());
+  picture("p.png", 8);
+  const ProgramResult r = run({"explain", "m.onnx", "p.png", "-o", "o"});
+  EXPECT_NE(r.status, 0);
+  EXPECT_EQ(std::count(r.err.begin(), r.err.end(), '\n'), 1) << r.err;
+  EXPECT_FALSE(fs::exists(folder.file("o/p.grad-cam.npy")));
+  EXPECT_FALSE(fs::exists(folder.file("o/result.json")));
 }
 
 TEST_F(Cli, StdoutThatCannotBeWrittenFails) {
@@ -561,7 +603,8 @@ TEST_F(Cli, OutputFolderMayBeALink) {
   EXPECT_TRUE(fs::exists(folder.file("real/result.json")));
 }
 
-// --- Interruption: status 130 -----------------------------------------------------------------------------------------------
+// --- Interruption: status 130
+// -----------------------------------------------------------------------------------------------
 
 TEST_F(Cli, TimeLimitStopsTheRun) {
   bad({"predict", kModel, kPicture, "--timeout", "0.001"}, 130, "the time limit has passed");
@@ -594,7 +637,8 @@ TEST_F(Cli, SignalsStopTheRunWithoutHalfWrittenResults) {
       ::kill(child, signal);
       return false;
     };
-    const ProgramResult r = run({"explain", kModel, "in", "-o", "o", "-m", "grad-cam,gradient", "--batch-size", "1"}, options);
+    const ProgramResult r =
+        run({"explain", kModel, "in", "-o", "o", "-m", "grad-cam,gradient", "--batch-size", "1"}, options);
     if (signal == SIGKILL) {
       EXPECT_EQ(r.signal, SIGKILL);
     } else {
@@ -609,7 +653,8 @@ TEST_F(Cli, SignalsStopTheRunWithoutHalfWrittenResults) {
   }
 }
 
-// --- Behaviour -----------------------------------------------------------------------------------------------------------
+// --- Behaviour
+// -----------------------------------------------------------------------------------------------------------
 
 TEST_F(Cli, ExplainNeedsOnlyAModelAndAPictureAndSaysWhatItChose) {
   fs::copy(kPicture, folder.file("flower.png"));
@@ -625,7 +670,8 @@ TEST_F(Cli, ExplainNeedsOnlyAModelAndAPictureAndSaysWhatItChose) {
   EXPECT_EQ(raw.shape, (std::vector<int64_t>{16, 16}));
   EXPECT_EQ(read_npy(folder.file("explanations/flower.grad-cam.input.npy")).shape, (std::vector<int64_t>{128, 128}));
   const json r = result("explanations");
-  for (const char* key : {"pellucid", "model", "card", "methods", "layers", "targets", "seed", "device", "precision", "picture"}) {
+  for (const char* key :
+       {"pellucid", "model", "card", "methods", "layers", "targets", "seed", "device", "precision", "picture"}) {
     EXPECT_TRUE(r.contains(key)) << key;
   }
   EXPECT_EQ(r["model"]["sha256"].get<std::string>().size(), 64u);
@@ -639,19 +685,20 @@ TEST_F(Cli, JsonOnStdoutIsWhatResultJsonHolds) {
 }
 
 TEST_F(Cli, ParametersReachTheMethodFromItsStringAndFromFlags) {
-  good({"explain", kModel, kPicture, "-o", "a", "-m", "integrated-gradients:steps=7,baseline=blur,grad-cam"});
-  good({"explain", kModel, kPicture, "-o", "b", "-m", "integrated-gradients:baseline=blur,grad-cam", "--steps", "7"});
+  good({"explain", kModel, kPicture, "-o", "a", "-m", "integrated-gradients:steps=7,baseline=blur:3,grad-cam"});
+  good({"explain", kModel, kPicture, "-o", "b", "-m", "integrated-gradients:baseline=blur:3,grad-cam", "--steps", "7"});
   const json a = result("a")["pictures"][0]["maps"], b = result("b")["pictures"][0]["maps"];
   ASSERT_EQ(a.size(), 2u);
   EXPECT_THAT(a[0]["method"].get<std::string>(), HasSubstr("steps=7"));
-  EXPECT_THAT(a[0]["method"].get<std::string>(), HasSubstr("baseline=blur"));
+  EXPECT_THAT(a[0]["method"].get<std::string>(), HasSubstr("baseline=blur:3"));
   EXPECT_EQ(a[0]["method"], b[0]["method"]);
   EXPECT_EQ(file_text(folder.file("a/" + a[0]["values"].get<std::string>())),
             file_text(folder.file("b/" + b[0]["values"].get<std::string>())));
 }
 
 TEST_F(Cli, SameCommandGivesTheSameBytes) {
-  const Words methods{"-m", "grad-cam,smoothgrad:samples=4,integrated-gradients:steps=4,baseline=noise", "--seed", "5"};
+  const Words methods{"-m", "grad-cam,smoothgrad:samples=4,integrated-gradients:steps=4,baseline=noise:3", "--seed",
+                      "5"};
   for (const std::string output : {"a", "b"}) {
     Words all{"explain", kModel, kPicture, "-o", output};
     all.insert(all.end(), methods.begin(), methods.end());
@@ -663,7 +710,8 @@ TEST_F(Cli, SameCommandGivesTheSameBytes) {
     EXPECT_EQ(file_text(folder.file("a/" + name)), file_text(folder.file("b/" + name))) << name;
   }
   good({"explain", kModel, kPicture, "-o", "c", "-m", "smoothgrad:samples=4", "--seed", "6"});
-  EXPECT_NE(file_text(folder.file("a/flower.smoothgrad_samples_4.npy")), file_text(folder.file("c/flower.smoothgrad_samples_4.npy")));
+  EXPECT_NE(file_text(folder.file("a/flower.smoothgrad_samples_4.npy")),
+            file_text(folder.file("c/flower.smoothgrad_samples_4.npy")));
 }
 
 double largest_difference(const std::string& a, const std::string& b) {
@@ -704,12 +752,13 @@ TEST_F(Cli, PreprocessedArrayGivesWhatItsPictureGives) {
   write_npy(folder.file("pair.npy"), pair.data(), {2, 3, 128, 128});
   good({"explain", kModel, "pair.npy", "-o", "p"});
   for (const std::string name : {"pair.0", "pair.1"}) {
-    EXPECT_LT(largest_difference(folder.file("o/photo.grad-cam.npy"), folder.file("p/" + name + ".grad-cam.npy")), 1e-5);
+    EXPECT_LT(largest_difference(folder.file("o/photo.grad-cam.npy"), folder.file("p/" + name + ".grad-cam.npy")),
+              1e-5);
   }
 }
 
-// Class 0 of the small model is relu(w0.x) - relu(w1.x): channel weights 1 and -1, so Grad-CAM is their difference divided
-// by the number of pixels (the gradient of the mean), with signs and unscaled.
+// Class 0 of the small model is relu(w0.x) - relu(w1.x): channel weights 1 and -1, so Grad-CAM is their difference
+// divided by the number of pixels (the gradient of the mean), with signs and unscaled.
 TEST_F(Cli, ArraysAreRawNumbersWithSigns) {
   folder.write("m.onnx", small_model().bytes());
   const std::vector<float> input{/*red*/ 1, 2, 0, 4, /*green*/ 0, 1, 0, -8, /*blue*/ 3, 0, 0, 1};
@@ -732,8 +781,8 @@ TEST_F(Cli, NamesFromCardsAndModelsStayInsideTheOutputFolder) {
   folder.write("long.json", json{{"labels", long_labels}, {"mean", {0, 0, 0}}, {"std", {1, 1, 1}}}.dump());
   picture("sub/p.png");
   const auto before = names(".");
-  good({"explain", "m.onnx", "sub/p.png", "--card", "evil.json", "-o", "sub/o", "--report", "-t", "../../evil", "-t", "1", "-t",
-        "<script>alert(1)</script>?[31m", "-l", "../../up:map", "-l", "c"});
+  good({"explain", "m.onnx", "sub/p.png", "--card", "evil.json", "-o", "sub/o", "--report", "-t", "../../evil", "-t",
+        "1", "-t", "<script>alert(1)</script>?[31m", "-l", "../../up:map", "-l", "c"});
   good({"explain", "m.onnx", "sub/p.png", "--card", "long.json", "-o", "sub/l", "-t", long_label, "-t", "a:b"});
   EXPECT_EQ(names("."), before);
   EXPECT_EQ(names("sub"), (std::set<std::string>{"l", "o", "p.png"}));
@@ -765,8 +814,8 @@ TEST_F(Cli, FileNamesNeedNotBeUtf8) {
 }
 
 TEST_F(Cli, SeveralTargetsAndFusedLayersAreWrittenApart) {
-  good({"explain", kModel, kPicture, "-o", "o", "-t", "top1", "-t", "petals-red", "-t", "petals-red vs petals-blue", "-l", "block*.relu",
-        "-m", "layer-cam,grad-cam"});
+  good({"explain", kModel, kPicture, "-o", "o", "-t", "top1", "-t", "petals-red", "-t", "petals-red vs petals-blue",
+        "-l", "block*.relu", "-m", "layer-cam,grad-cam"});
   const json maps = result("o")["pictures"][0]["maps"];
   ASSERT_EQ(maps.size(), 6u);
   std::set<std::string> files;
@@ -781,6 +830,7 @@ TEST_F(Cli, SeveralTargetsAndFusedLayersAreWrittenApart) {
 
 TEST_F(Cli, MasksAreScored) {
   const json one = good_json({"explain", kModel, kPicture, "-o", "o", "--mask", kMask});
+  EXPECT_EQ(one["mask"], kMask);
   const json& l = one["pictures"][0]["maps"][0]["localization"];
   for (const char* key : {"iou_half", "iou_best", "mass", "rank"}) {
     EXPECT_GT(l[key].get<double>(), 0.2) << key;  // the shipped example is one that works
@@ -857,7 +907,8 @@ TEST_F(Cli, PresetDecidesThePreprocessing) {
 
 TEST_F(Cli, DatasetIsCompleteAndDeterministic) {
   for (const std::string output : {"a", "b"}) {
-    good({"dataset", "an8flower", "--variant", "double-12c", "--per-class", "1", "--size", "32", "--seed", "3", "-o", output});
+    good({"dataset", "an8flower", "--variant", "double-12c", "--per-class", "1", "--size", "32", "--seed", "3", "-o",
+          output});
   }
   EXPECT_EQ(names("a"), (std::set<std::string>{"images", "labels.csv", "masks", "parts"}));
   const std::string table = file_text(folder.file("a/labels.csv"));
@@ -875,8 +926,14 @@ TEST_F(Cli, DatasetIsCompleteAndDeterministic) {
 }
 
 Words tiny_training(const std::string& epochs) {
-  return {"train", "--epochs", epochs, "--pictures-per-class", "4", "--test-per-class", "1", "--batch-size", "8", "--size", "32",
-          "--widths", "4,8", "-o", "net.onnx"};
+  return {"train",   "--epochs",
+          epochs,    "--pictures-per-class",
+          "4",       "--test-per-class",
+          "1",       "--batch-size",
+          "8",       "--size",
+          "32",      "--widths",
+          "4,8",     "-o",
+          "net.onnx"};
 }
 
 TEST_F(Cli, TrainingWritesAModelThatLoadsAgain) {
@@ -885,9 +942,11 @@ TEST_F(Cli, TrainingWritesAModelThatLoadsAgain) {
   EXPECT_EQ(trained["test_pictures"], 6);
   EXPECT_EQ(names("."), (std::set<std::string>{"net.json", "net.onnx"}));
   EXPECT_EQ(good_json({"predict", "net.onnx", kPicture})[0]["classes"].size(), 5u);
-  const ProgramResult checked = run_program(
-      "/usr/bin/python3", {"-c", "import sys\ntry:\n import onnx\nexcept ImportError:\n sys.exit(77)\n"
-                                 "onnx.checker.check_model(onnx.load(sys.argv[1]), full_check=True)", folder.file("net.onnx")});
+  const ProgramResult checked =
+      run_program("/usr/bin/python3", {"-c",
+                                       "import sys\ntry:\n import onnx\nexcept ImportError:\n sys.exit(77)\n"
+                                       "onnx.checker.check_model(onnx.load(sys.argv[1]), full_check=True)",
+                                       folder.file("net.onnx")});
   if (checked.status == 77 || checked.status == 127) GTEST_SKIP() << "no python3 with onnx: the checker was not asked";
   EXPECT_EQ(checked.status, 0) << checked.err;
 }

@@ -26,8 +26,8 @@ Tensor baseline(const Explainer& n, const std::string& name) {
   return list.front();
 }
 
-// Colors are stated in display range and reach the model through its card: (255 level / 255 - mean) / std. Zero in the model
-// domain is the mean color, not black.
+// Colors are stated in display range and reach the model through its card: (255 level / 255 - mean) / std. Zero in the
+// model domain is the mean color, not black.
 TEST(Baselines, ColorsGoThroughTheCard) {
   const ModelCard card = card_from_preset("imagenet");
   const Explainer n = small_network(Random(1).normal({2, 3, 5, 6}), card);
@@ -44,11 +44,12 @@ TEST(Baselines, MeanIsEachPicturesOwn) {
   EXPECT_TRUE(within(baseline(n, "mean"), n.input.mean({2, 3}, true).expand({2, 3, 5, 6}), kExact));
 }
 
-// A one-pixel picture of a Gaussian kernel; the kernel sums to one, so a constant stays what it is, also at the border and
-// when the kernel is wider than the picture.
+// A one-pixel picture of a Gaussian kernel; the kernel sums to one, so a constant stays what it is, also at the border
+// and when the kernel is wider than the picture.
 TEST(Baselines, BlurKeepsConstantsAndSpreadsAPoint) {
   const Explainer flat = small_network(at::full({1, 3, 5, 6}, 0.7, at::TensorOptions(at::kDouble)));
-  for (const char* name : {"blur:0.5", "blur:3", "blur:40"}) EXPECT_TRUE(within(baseline(flat, name), flat.input, kExact)) << name;
+  for (const char* name : {"blur:0.5", "blur:3", "blur:40"})
+    EXPECT_TRUE(within(baseline(flat, name), flat.input, kExact)) << name;
 
   Tensor point = at::zeros({1, 3, 21, 21}, at::TensorOptions(at::kDouble));
   point[0][1][10][10] = 1;
@@ -84,11 +85,13 @@ TEST(Baselines, PlusJoinsSeveral) {
 
 TEST(Baselines, RefusesWhatIsNone) {
   const Explainer n = small_network(Random(1).normal({1, 3, 5, 6}));
-  for (const std::string name : {"purple", "blur:", "blur:0", "blur:-1", "blur:1e9", "blur:nan", "noise:-1", "noise:x", "", "black+"}) {
+  for (const std::string name :
+       {"purple", "blur:", "blur:0", "blur:-1", "blur:1e9", "blur:nan", "noise:-1", "noise:x", "", "black+"}) {
     const std::string part = name == "black+" ? "" : name;
     expect_error(ErrorKind::kUsage,
                  "integrated-gradients: baseline is '" + part +
-                     "'; it must be black, white, gray, zero, mean, blur:SIGMA, noise:SEED, or several joined by '+' (default black)",
+                     "'; it must be black, white, gray, zero, mean, blur:SIGMA, noise:SEED, or several joined by '+' "
+                     "(default black)",
                  [&] { n.explain("integrated-gradients:steps=1,baseline=" + name, "0"); });
   }
 }

@@ -68,7 +68,8 @@ TEST(GradCamPlusPlus, ClassOneHasThirds) {
   EXPECT_TRUE(within(two_maps().explain("grad-cam++", "1", {"A"}).values, map2x2(1.0 / 3, 1, 1, 1.0 / 3), kExact));
 }
 
-// With an epsilon: alpha = G^2 / (2 G^2 + sum(A) G^3 + e) = 0.0625 / (0.125 + 0.0625 + 0.0625) = 0.25 for class 1, e = 1/16.
+// With an epsilon: alpha = G^2 / (2 G^2 + sum(A) G^3 + e) = 0.0625 / (0.125 + 0.0625 + 0.0625) = 0.25 for class 1, e =
+// 1/16.
 TEST(GradCamPlusPlus, EpsilonEntersTheDenominator) {
   const Tensor expected = map2x2(0.25, 0.75, 0.75, 0.25);  // weights 4 * 0.25 * 0.25
   EXPECT_TRUE(within(two_maps().explain("grad-cam++:epsilon=0.0625", "1", {"A"}).values, expected, kExact));
@@ -94,8 +95,8 @@ TEST(EigenCam, CenteredSubtractsChannelMeans) {
   EXPECT_TRUE(within_up_to_sign(two_maps().explain("eigen-cam:centered=true", "0", {"A"}).values, expected, kExact));
 }
 
-// G * A has rows (0.5,0), (0,-0.75), (1,-0.25), (0.5,0): Gram [[1.5,-0.25],[-0.25,0.625]]. The sum of G * A is 1, so the
-// sign is the one with a positive sum.
+// G * A has rows (0.5,0), (0,-0.75), (1,-0.25), (0.5,0): Gram [[1.5,-0.25],[-0.25,0.625]]. The sum of G * A is 1, so
+// the sign is the one with a positive sum.
 TEST(EigenGradCam, ProjectsGradientTimesActivation) {
   const double half = (1.5 - 0.625) / 2;
   const double lambda = (1.5 + 0.625) / 2 + std::sqrt(half * half + 0.0625);
@@ -127,15 +128,16 @@ class EveryFamily : public ::testing::TestWithParam<Family> {
 };
 INSTANTIATE_TEST_SUITE_P(Families, EveryFamily, ::testing::ValuesIn(kFamilies));
 
-// With global average pooling dS/dA_k = w_k / Z everywhere, so CAM = Z * Grad-CAM, and the position by position variants
-// agree with it.
+// With global average pooling dS/dA_k = w_k / Z everywhere, so CAM = Z * Grad-CAM, and the position by position
+// variants agree with it.
 TEST_P(EveryFamily, CamIsGradCamTimesPositions) {
   for (uint64_t seed = 0; seed < 20; ++seed) {
     const Explainer n = net(seed);
     const Tensor cam = n.explain("cam", "2").values;
     const double positions = static_cast<double>(cam.size(1) * cam.size(2));
     for (const char* method : {"grad-cam", "hires-cam"}) {
-      EXPECT_TRUE(within(n.explain(method, "2", {"map"}).values * positions, cam, kExact)) << method << ", seed " << seed;
+      EXPECT_TRUE(within(n.explain(method, "2", {"map"}).values * positions, cam, kExact))
+          << method << ", seed " << seed;
     }
   }
 }
@@ -185,11 +187,13 @@ TEST_P(EveryFamily, ElementwiseIsLayerCamForNonNegativeActivations) {
   }
 }
 
-// The weight of a channel is the mean gradient: the derivative of the score by a shift s added to the whole channel, over
-// Z. Central differences of the rest of the network, started from the shifted activations.
+// The weight of a channel is the mean gradient: the derivative of the score by a shift s added to the whole channel,
+// over Z. Central differences of the rest of the network, started from the shifted activations.
 TEST_P(EveryFamily, GradCamWeightsAreTheSlopeOfAChannelShift) {
   const Explainer n = net(7);
-  const std::string layer = GetParam() == Family::kConcat ? "r3" : GetParam() == Family::kPlain || GetParam() == Family::kNoBias ? "c2" : "c3";
+  const std::string layer = GetParam() == Family::kConcat                                   ? "r3"
+                            : GetParam() == Family::kPlain || GetParam() == Family::kNoBias ? "c2"
+                                                                                            : "c3";
   const ValueId id = n.layers.find(layer);
   const Tensor a = n.value(id);
   constexpr double h = 1e-6;
@@ -218,7 +222,8 @@ TEST_P(EveryFamily, SmoothGradCamPlusPlusWithoutNoiseIsGradCamPlusPlus) {
   EXPECT_TRUE(within(smooth, n.explain("grad-cam++", "1", {"map"}).values, kExact));
 }
 
-// D1, D2, D3 are mean powers over the noisy copies, A is of the clean picture; computed here from one gradient per copy.
+// D1, D2, D3 are mean powers over the noisy copies, A is of the clean picture; computed here from one gradient per
+// copy.
 TEST_P(EveryFamily, SmoothGradCamPlusPlusAveragesPowers) {
   const Explainer n = net(6);
   Context context = n.context("1", {"map"});
@@ -249,7 +254,8 @@ TEST_P(EveryFamily, GuidedCamsAreProducts) {
     const Attribution cam = n.explain(alone, "1", {"map"});
     EXPECT_TRUE(within(n.explain(combined, "1", {"map"}).values, guided * cam.map.unsqueeze(1), kExact)) << combined;
     const Tensor nearest = at::upsample_nearest2d(at::relu(cam.values).unsqueeze(1), {11, 13});
-    EXPECT_TRUE(within(n.explain(std::string(combined) + ":upsampling=nearest", "1", {"map"}).values, guided * nearest, kExact))
+    EXPECT_TRUE(
+        within(n.explain(std::string(combined) + ":upsampling=nearest", "1", {"map"}).values, guided * nearest, kExact))
         << combined;
   }
 }
@@ -305,8 +311,9 @@ TEST(EigenCam, OrderOfChannelsDoesNotMatter) {
                      Explainer(graph, x).explain("eigen-cam", "0", {"A"}).values, kExact));
 }
 
-const char* const kLayerMethods[] = {"grad-cam",  "counterfactual-grad-cam", "grad-cam++", "smooth-grad-cam++", "xgrad-cam",
-                                     "hires-cam", "layer-cam", "grad-cam-elementwise", "eigen-cam", "eigen-grad-cam"};
+const char* const kLayerMethods[] = {
+    "grad-cam",  "counterfactual-grad-cam", "grad-cam++", "smooth-grad-cam++", "xgrad-cam", "hires-cam",
+    "layer-cam", "grad-cam-elementwise",    "eigen-cam",  "eigen-grad-cam"};
 
 // All rectifiers off: no evidence, no noise blown up, and a reason.
 TEST(Degenerate, DeadActivationsGiveZeroMaps) {
@@ -331,7 +338,8 @@ TEST(Degenerate, NegativeMapSaysSo) {
   EXPECT_EQ(a.map.abs().max().item<double>(), 0);
   ASSERT_EQ(a.notes[0].size(), 1u);
   EXPECT_EQ(a.notes[0][0],
-            "blank: the map is nowhere positive before its ReLU; the counterfactual map shows what speaks against the target");
+            "blank: the map is nowhere positive before its ReLU; the counterfactual map shows what speaks against the "
+            "target");
   EXPECT_TRUE(within(n.explain("counterfactual-grad-cam", "0", {"A"}).map, n.input[0] / 16, kExact));
 }
 
@@ -361,9 +369,10 @@ TEST(CamFamily, RefusesALayerOfOnePosition) {
 
 TEST(CamFamily, RefusesALayerThatIsNoMap) {
   const Explainer n(random_network(Family::kPlain, 1), Random(1).normal({1, 3, 12, 12}));
-  expect_error(ErrorKind::kUsage,
-               "layer 'flat' has shape [1,8]; class activation maps need [N,K,h,w] or tokens [N,T,D] that form a square grid",
-               [&] { n.explain("eigen-cam", "0", {"flat"}); });
+  expect_error(
+      ErrorKind::kUsage,
+      "layer 'flat' has shape [1,8]; class activation maps need [N,K,h,w] or tokens [N,T,D] that form a square grid",
+      [&] { n.explain("eigen-cam", "0", {"flat"}); });
 }
 
 TEST(CamFamily, RefusesALayerWithoutInfluence) {
@@ -380,10 +389,11 @@ TEST(Cam, RefusesANetworkWithTwoLinearLayers) {
   b.gemm_with("g1", "flat", b.random.normal({5, 4}));
   b.gemm_with("g2", "g1", b.random.normal({3, 5}));
   const Explainer n(b.finish("g2"), Random(1).normal({1, 3, 8, 8}));
-  expect_error(ErrorKind::kUsage,
-               "cam: the model does not end in global average pooling and one linear layer (there are two linear layers, "
-               "'g1_node' is the lower one); grad-cam works on any network",
-               [&] { n.explain("cam", "0"); });
+  expect_error(
+      ErrorKind::kUsage,
+      "cam: the model does not end in global average pooling and one linear layer (there are two linear layers, "
+      "'g1_node' is the lower one); grad-cam works on any network",
+      [&] { n.explain("cam", "0"); });
 }
 
 TEST(Cam, RefusesANonLinearityBehindThePool) {
@@ -427,7 +437,8 @@ TEST(Cam, SingleLogitStandsForTwoClasses) {
   b.conv("c1", "x", 4);
   const Explainer n(b.head("c1", 1), Random(1).normal({1, 3, 8, 8}));
   for (const char* target : {"0", "1"}) {
-    EXPECT_TRUE(within(n.explain("cam", target).values, n.explain("grad-cam", target, {"c1"}).values * 64, kExact)) << target;
+    EXPECT_TRUE(within(n.explain("cam", target).values, n.explain("grad-cam", target, {"c1"}).values * 64, kExact))
+        << target;
   }
 }
 
@@ -446,7 +457,8 @@ TEST(HiResCam, OnePixelOfASegmenterIsThatPixel) {
   rest[3][5] = 0;
   EXPECT_EQ(rest.abs().max().item<double>(), 0);
   const Tensor w = n.network.graph().value(n.network.graph().find("classes.w")).constant.flatten(1)[2];
-  EXPECT_NEAR(values[3][5].item<double>(), (w * n.value("r1")[0].select(1, 3).select(1, 5)).sum().item<double>(), 1e-12);
+  EXPECT_NEAR(values[3][5].item<double>(), (w * n.value("r1")[0].select(1, 3).select(1, 5)).sum().item<double>(),
+              1e-12);
 }
 
 /// The shared models end in global average pooling and a linear layer as well. Float64, a seeded picture.
@@ -454,7 +466,8 @@ TEST(Cam, IsGradCamTimesPositionsOnTheSharedModels) {
   const char* set = std::getenv("PELLUCID_SHARED");
   const std::string folder = (set ? std::string(set) : std::string(PELLUCID_SOURCE_DIR) + "/../shared") + "/models/";
   if (!std::filesystem::exists(folder)) GTEST_SKIP() << "no models in " << folder;
-  for (const auto& [file, size] : {std::pair{"mobilenet_v2_imagenet.onnx", 224}, std::pair{"resnet20_cifar10.onnx", 32}}) {
+  for (const auto& [file, size] :
+       {std::pair{"mobilenet_v2_imagenet.onnx", 224}, std::pair{"resnet20_cifar10.onnx", 32}}) {
     const Explainer n(load_onnx(folder + file), Random(3).normal({1, 3, size, size}));
     const Tensor cam = n.explain("cam", "top1").values;
     const double positions = static_cast<double>(cam.size(1) * cam.size(2));

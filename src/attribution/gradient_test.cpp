@@ -66,8 +66,8 @@ TEST(Gradient, SaturationIsBlankWithAReason) {
             "blank: every gradient is zero (saturated or dead units, or a score that ignores the picture)");
 }
 
-// Windows of 3 with stride 2 on 5x5 share the centre: all four outputs take their maximum there, so its gradient is 4. An
-// unpooling that overwrites instead of adding gives 1.
+// Windows of 3 with stride 2 on 5x5 share the centre: all four outputs take their maximum there, so its gradient is 4.
+// An unpooling that overwrites instead of adding gives 1.
 TEST(Gradient, OverlappingPoolsAccumulate) {
   LayerBuilder b(1, {-1, 1, 5, 5});
   b.pool("MaxPool", "p", "x", 3, 2);
@@ -94,9 +94,9 @@ TEST(GradientTimesInput, IsCompleteWithoutBiases) {
 class GradientOfFamily : public ::testing::TestWithParam<Family> {};
 INSTANTIATE_TEST_SUITE_P(Families, GradientOfFamily, ::testing::ValuesIn(kFamilies));
 
-// Central differences of the class logit by every input value, for whole networks. The step's own error is h^2 times a third
-// derivative and 1e-16 / h of rounding, both below 1e-8. Where a kink lies within the step, the two one-sided quotients
-// differ by a jump in slope; those few inputs are not points to compare at.
+// Central differences of the class logit by every input value, for whole networks. The step's own error is h^2 times a
+// third derivative and 1e-16 / h of rounding, both below 1e-8. Where a kink lies within the step, the two one-sided
+// quotients differ by a jump in slope; those few inputs are not points to compare at.
 TEST_P(GradientOfFamily, AgreesWithCentralDifferences) {
   constexpr double h = 1e-6;
   for (uint64_t seed = 0; seed < 10; ++seed) {

@@ -27,8 +27,9 @@ Explainer cubic() {
 }
 
 // On the path (2s, 3s) the gradient is (12 s^2, 4 s^2), so IG = (2 * 12, 3 * 4) * integral of s^2 = (24, 12) q with
-// q = 1/3 exactly. The rules' own q: midpoint n=4: (1 + 9 + 25 + 49) / 64 / 4 = 21/64; left: (0 + 1 + 4 + 9) / 16 / 4 = 7/32;
-// right: (1 + 4 + 9 + 16) / 64 = 15/32; trapezoid with points 0, 1/3, 2/3, 1: (0/2 + 1/9 + 4/9 + 1/2) / 3 = 19/54.
+// q = 1/3 exactly. The rules' own q: midpoint n=4: (1 + 9 + 25 + 49) / 64 / 4 = 21/64; left: (0 + 1 + 4 + 9) / 16 / 4 =
+// 7/32; right: (1 + 4 + 9 + 16) / 64 = 15/32; trapezoid with points 0, 1/3, 2/3, 1: (0/2 + 1/9 + 4/9 + 1/2) / 3 =
+// 19/54.
 TEST(IntegratedGradients, QuadraturesOfACubic) {
   const Explainer n = cubic();
   const auto check = [&](const std::string& rule, double q) {
@@ -44,8 +45,8 @@ TEST(IntegratedGradients, QuadraturesOfACubic) {
   check("rule=trapezoid,steps=1", 1.0 / 4);
 }
 
-// f = x^(2n): the integrand x'^(2n-1) is the highest degree that n Gauss-Legendre nodes integrate exactly; one degree more
-// is not. f(1) = 1 and IG = f.
+// f = x^(2n): the integrand x'^(2n-1) is the highest degree that n Gauss-Legendre nodes integrate exactly; one degree
+// more is not. f(1) = 1 and IG = f.
 TEST(IntegratedGradients, GaussLegendreIsExactToDegree2nMinus1) {
   for (const int64_t steps : {1, 2, 3, 5, 10, 50}) {
     for (const int64_t extra : {0, 1}) {
@@ -76,8 +77,8 @@ TEST(IntegratedGradients, ProductIsSharedEqually) {
   EXPECT_TRUE(within(n.explain("integrated-gradients", "1").values, doubles({3, 3}, {1, 2, 1, 1}), kExact));
 }
 
-// 1 - relu(1 - x) from 0 to 2: the slope is 1 on the first half of the path and 0 on the second, so IG = 2 * 1/2 although
-// the gradient at 2 is zero. Nodes are symmetric about 1/2, so half the weight lies in each half, exactly.
+// 1 - relu(1 - x) from 0 to 2: the slope is 1 on the first half of the path and 0 on the second, so IG = 2 * 1/2
+// although the gradient at 2 is zero. Nodes are symmetric about 1/2, so half the weight lies in each half, exactly.
 TEST(IntegratedGradients, SeesThroughSaturation) {
   LayerBuilder b(1, {-1, 1, 1, 1});
   b.conv_with("c", "x", doubles({-1}, {1, 1, 1, 1}), doubles({1}, {1}));
@@ -120,14 +121,15 @@ TEST(IntegratedGradients, LinearNetworkGivesWeightTimesDifference) {
   EXPECT_TRUE(within(n.explain("integrated-gradients:steps=1,baseline=mean", "1").values,
                      w[1] * (n.input - n.input.mean({2, 3}, true)), kExact));
   // White is 1 in display range, 255 in the model's range of a card without scaling.
-  EXPECT_TRUE(within(n.explain("integrated-gradients:steps=1,baseline=white", "1").values, w[1] * (n.input - 255), kExact));
+  EXPECT_TRUE(
+      within(n.explain("integrated-gradients:steps=1,baseline=white", "1").values, w[1] * (n.input - 255), kExact));
   // Several baselines are averaged.
   EXPECT_TRUE(within(n.explain("integrated-gradients:steps=1,baseline=black+white", "1").values,
                      w[1] * (n.input - 127.5), kExact));
 }
 
-// A bias-free rectifier network is homogeneous: its gradient is constant along the ray from zero, so any rule that leaves
-// out the origin gives gradient x input.
+// A bias-free rectifier network is homogeneous: its gradient is constant along the ray from zero, so any rule that
+// leaves out the origin gives gradient x input.
 TEST(IntegratedGradients, IsGradientTimesInputWithoutBiases) {
   for (uint64_t seed = 0; seed < 10; ++seed) {
     const Explainer n(random_network(Family::kNoBias, seed), Random(seed).normal({2, 3, 9, 9}));
@@ -166,7 +168,8 @@ TEST(IntegratedGradients, IsLinearInTheScore) {
     const Explainer n(random_network(family, 3), Random(4).normal({2, 3, 8, 8}));
     const Tensor a = n.explain("integrated-gradients:steps=20", "0").values;
     const Tensor b = n.explain("integrated-gradients:steps=20", "1").values;
-    EXPECT_TRUE(within(n.explain("integrated-gradients:steps=20", "0 vs 1").values, a - b, kExact)) << family_name(family);
+    EXPECT_TRUE(within(n.explain("integrated-gradients:steps=20", "0 vs 1").values, a - b, kExact))
+        << family_name(family);
   }
 }
 

@@ -33,7 +33,9 @@ class EveryMethod : public ::testing::TestWithParam<std::string> {
   MethodCall call() const { return quick(*MethodCall::parse(GetParam()).method); }
   bool holds(unsigned property) const { return (call().method->properties & property) != 0; }
   bool needs(unsigned need) const { return (call().method->needs & need) != 0; }
-  Attribution run(const Explainer& n, const std::string& target = "1") const { return n.explain(call().text(), target); }
+  Attribution run(const Explainer& n, const std::string& target = "1") const {
+    return n.explain(call().text(), target);
+  }
 };
 
 std::vector<std::string> ids() {
@@ -41,13 +43,12 @@ std::vector<std::string> ids() {
   for (const Method& m : methods()) list.push_back(m.id);
   return list;
 }
-INSTANTIATE_TEST_SUITE_P(Methods, EveryMethod, ::testing::ValuesIn(ids()),
-                         [](const auto& method) {
-                           std::string name = method.param;
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           std::replace(name.begin(), name.end(), '+', 'p');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(Methods, EveryMethod, ::testing::ValuesIn(ids()), [](const auto& method) {
+  std::string name = method.param;
+  std::replace(name.begin(), name.end(), '-', '_');
+  std::replace(name.begin(), name.end(), '+', 'p');
+  return name;
+});
 
 TEST_P(EveryMethod, ShapesAreThoseOfTheInputOrTheLayer) {
   const Explainer n(residual_graph(), pictures());
@@ -111,7 +112,8 @@ TEST_P(EveryMethod, LeavesNetworkAndInputAlone) {
   const Tensor input = n.input.clone();
   const Tensor before = n.logits(n.input).clone();
   std::vector<Tensor> weights;
-  for (const Value& v : n.network.graph().values()) weights.push_back(v.constant.defined() ? v.constant.clone() : Tensor());
+  for (const Value& v : n.network.graph().values())
+    weights.push_back(v.constant.defined() ? v.constant.clone() : Tensor());
   run(n);
   EXPECT_TRUE(n.input.equal(input));
   EXPECT_TRUE(n.logits(n.input).equal(before));
@@ -124,7 +126,9 @@ TEST_P(EveryMethod, LeavesNetworkAndInputAlone) {
 TEST_P(EveryMethod, RefusesWrongParametersByName) {
   const Method& method = *call().method;
   for (const ParamSpec& spec : method.params) {
-    const std::string bad = spec.type == ParamSpec::Type::kInteger ? "0" : spec.type == ParamSpec::Type::kReal ? "-1" : "perhaps";
+    const std::string bad = spec.type == ParamSpec::Type::kInteger ? "0"
+                            : spec.type == ParamSpec::Type::kReal  ? "-1"
+                                                                   : "perhaps";
     if (spec.type == ParamSpec::Type::kText) continue;  // checked where it is used: baseline_test.cpp
     expect_error(ErrorKind::kUsage,
                  method.id + ": " + spec.name + " is '" + bad + "'; it must be " + spec.accepts + " (default " +
@@ -255,8 +259,8 @@ TEST_P(EveryMethod, RandomWeightsChangeTheMap) {
   EXPECT_LT(mean, 0.9);
 }
 
-// The last layer alone. DeconvNet, guided backprop and their products are known not to notice (the same paper), Eigen-CAM
-// does not look at it.
+// The last layer alone. DeconvNet, guided backprop and their products are known not to notice (the same paper),
+// Eigen-CAM does not look at it.
 TEST(MethodTable, RandomLastLayerChangesTheMap) {
   const Graph graph = random_network(Family::kPlain, 2);
   for (const Method& method : methods()) {
@@ -357,17 +361,35 @@ TEST_P(EveryMethod, SaysWhenTheResultIsNotFinite) {
   const ValueId weight = graph.find(holds(kClassAgnostic) ? "c1.w" : "logits.w");
   const Explainer n(graph.with_constants({{weight, graph.value(weight).constant * nan}}), pictures(1));
   expect_error(ErrorKind::kFailed,
-               GetParam() + ": the result is not finite; the model's weights, the input or an activation holds NaN or "
-                            "infinity, or float32 overflowed (try --precision float64)",
+               GetParam() +
+                   ": the result is not finite; the model's weights, the input or an activation holds NaN or "
+                   "infinity, or float32 overflowed (try --precision float64)",
                [&] { run(n); });
 }
 
 TEST(MethodTable, HoldsWhatTheIssueLists) {
-  const std::set<std::string> expected = {
-      "gradient", "saliency", "gradient-x-input", "smoothgrad", "smoothgrad-squared", "vargrad", "integrated-gradients",
-      "deconvnet", "guided-backprop", "cam", "grad-cam", "counterfactual-grad-cam", "grad-cam++", "guided-grad-cam",
-      "guided-grad-cam++", "smooth-grad-cam++", "xgrad-cam", "hires-cam", "layer-cam", "grad-cam-elementwise", "eigen-cam",
-      "eigen-grad-cam"};
+  const std::set<std::string> expected = {"gradient",
+                                          "saliency",
+                                          "gradient-x-input",
+                                          "smoothgrad",
+                                          "smoothgrad-squared",
+                                          "vargrad",
+                                          "integrated-gradients",
+                                          "deconvnet",
+                                          "guided-backprop",
+                                          "cam",
+                                          "grad-cam",
+                                          "counterfactual-grad-cam",
+                                          "grad-cam++",
+                                          "guided-grad-cam",
+                                          "guided-grad-cam++",
+                                          "smooth-grad-cam++",
+                                          "xgrad-cam",
+                                          "hires-cam",
+                                          "layer-cam",
+                                          "grad-cam-elementwise",
+                                          "eigen-cam",
+                                          "eigen-grad-cam"};
   std::set<std::string> found;
   for (const Method& m : methods()) {
     found.insert(m.id);
@@ -380,11 +402,13 @@ TEST(MethodTable, HoldsWhatTheIssueLists) {
 }
 
 TEST(MethodCallText, SuggestsNearNames) {
-  expect_error(ErrorKind::kUsage, "no method 'gradcam'; did you mean 'grad-cam', 'xgrad-cam' or 'cam'? ('pellucid methods' lists all)",
+  expect_error(ErrorKind::kUsage,
+               "no method 'gradcam'; did you mean 'grad-cam', 'xgrad-cam' or 'cam'? ('pellucid methods' lists all)",
                [] { MethodCall::parse("gradcam"); });
   expect_error(ErrorKind::kUsage, "no method 'zzzzzzzzzzzz' ('pellucid methods' lists all)",
                [] { MethodCall::parse("zzzzzzzzzzzz"); });
-  expect_error(ErrorKind::kUsage, "smoothgrad: 'samples' is not NAME=VALUE", [] { MethodCall::parse("smoothgrad:samples"); });
+  expect_error(ErrorKind::kUsage, "smoothgrad: 'samples' is not NAME=VALUE",
+               [] { MethodCall::parse("smoothgrad:samples"); });
   expect_error(ErrorKind::kUsage, "smoothgrad: samples is given twice",
                [] { MethodCall::parse("smoothgrad:samples=2,samples=3"); });
 }

@@ -11,8 +11,8 @@ namespace {
 
 constexpr Tolerance kExact{1e-10, 1e-10};
 
-/// relu(W x) . w with W = [[1,0],[0,1],[1,-3]], w = (1,-1,2), at x = (2,1): pre-activations (2,1,-1), score 1. `activation`
-/// makes the rectifier "r" from "c".
+/// relu(W x) . w with W = [[1,0],[0,1],[1,-3]], w = (1,-1,2), at x = (2,1): pre-activations (2,1,-1), score 1.
+/// `activation` makes the rectifier "r" from "c".
 Explainer three_rectifiers(const std::function<void(LayerBuilder&)>& activation) {
   LayerBuilder b(1, {-1, 2, 1, 1});
   b.conv_with("c", "x", doubles({1, 0, 0, 1, 1, -3}, {3, 2, 1, 1}));
@@ -41,11 +41,15 @@ const Spelling kSpellings[] = {
        b.graph.node("Greater", {"c", "zero"}, {"positive"});
        b.graph.node("Where", {"positive", "c", "zero"}, {"r"}, {}, "where");
      }},
-    {"ThresholdedRelu", [](LayerBuilder& b) { b.node("ThresholdedRelu", "r", {"c"}, {{"alpha", 0.0}}); }},
+    {"ThresholdedRelu",
+     [](LayerBuilder& b) {
+       b.node("ThresholdedRelu", "r", {"c"}, {{"alpha", 0.0}});
+     }},
 };
 
-// Gradient: units one and two are on: (1,0) - (0,1) = (1,-1). Guided backprop drops the negative signal of unit two: (1,0).
-// DeconvNet keeps positive signals whatever the unit did: (1,0) + 2 (1,-3) = (3,-6). Whatever the rectifier's spelling.
+// Gradient: units one and two are on: (1,0) - (0,1) = (1,-1). Guided backprop drops the negative signal of unit two:
+// (1,0). DeconvNet keeps positive signals whatever the unit did: (1,0) + 2 (1,-3) = (3,-6). Whatever the rectifier's
+// spelling.
 TEST(RectifierRules, ThreeRectifiersInEverySpelling) {
   for (const Spelling& spelling : kSpellings) {
     const Explainer n = three_rectifiers(spelling.write);
@@ -78,7 +82,8 @@ TEST(RectifierRules, WithoutRectifiersAreTheGradientAndSaySo) {
     EXPECT_TRUE(within(a.values, gradient, {0, 0})) << method;
     EXPECT_EQ(a.rule_uses.at(method), 0);
     ASSERT_EQ(a.notes[0].size(), 1u) << method;
-    EXPECT_EQ(a.notes[0][0], method + ": no rectifier lies between the input and the target, so this is the plain gradient");
+    EXPECT_EQ(a.notes[0][0],
+              method + ": no rectifier lies between the input and the target, so this is the plain gradient");
   }
 }
 
@@ -89,9 +94,10 @@ TEST(RectifierRules, SmoothActivationsAreReported) {
   EXPECT_EQ(a.rule_uses.at("guided-backprop"), 0);
   EXPECT_EQ(a.rule_uses.at("other-activation"), 3);
   ASSERT_FALSE(a.notes[0].empty());
-  EXPECT_EQ(a.notes[0][0],
-            "guided-backprop: no rectifier lies between the input and the target, so this is the plain gradient with other "
-            "activations clamped");
+  EXPECT_EQ(
+      a.notes[0][0],
+      "guided-backprop: no rectifier lies between the input and the target, so this is the plain gradient with other "
+      "activations clamped");
 }
 
 // With positive weights everywhere and positive input every unit is on and every signal positive.

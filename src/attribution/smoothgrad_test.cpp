@@ -52,7 +52,8 @@ TEST(SmoothGrad, QuadraticScoreGivesTheMomentsOfTheNoise) {
     const Tensor variance = e.var({0}, /*unbiased=*/false, false);
     EXPECT_TRUE(within(with_noise(n, "smoothgrad:samples=9", noise).values[i], mean, kExact));
     EXPECT_TRUE(within(with_noise(n, "vargrad:samples=9", noise).values[i], variance, kExact));
-    EXPECT_TRUE(within(with_noise(n, "smoothgrad-squared:samples=9", noise).values[i], mean.square() + variance, kExact));
+    EXPECT_TRUE(
+        within(with_noise(n, "smoothgrad-squared:samples=9", noise).values[i], mean.square() + variance, kExact));
   }
 }
 

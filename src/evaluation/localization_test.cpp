@@ -1,9 +1,8 @@
-#include "pellucid/evaluation.h"
-
 #include <gtest/gtest.h>
 
 #include <cmath>
 
+#include "pellucid/evaluation.h"
 #include "support/expect_error.h"
 
 namespace pellucid {
@@ -80,10 +79,12 @@ TEST(Localization, MapWithoutPositiveValuesScoresZero) {
 }
 
 TEST(Localization, RefusesAnEmptyMaskAndOtherSizes) {
-  test::expect_error(ErrorKind::kUsage, "localization: the mask is empty",
-                     [] { localization(grid({1, 2}, 1), grid({0, 0}, 1).to(at::kBool)); });
-  test::expect_error(ErrorKind::kUsage, "localization: map [1,2] and mask [2,1] must have one size",
-                     [] { localization(grid({1, 2}, 1), grid({1, 0}, 2).to(at::kBool)); });
+  test::expect_error(ErrorKind::kUsage, "localization: the mask is empty", [] {
+    localization(grid({1, 2}, 1), grid({0, 0}, 1).to(at::kBool));
+  });
+  test::expect_error(ErrorKind::kUsage, "localization: map [1,2] and mask [2,1] must have one size", [] {
+    localization(grid({1, 2}, 1), grid({1, 0}, 2).to(at::kBool));
+  });
 }
 
 }  // namespace

@@ -46,8 +46,10 @@ TEST(LayerNames, FindEveryWayOfNaming) {
 
 TEST(LayerNames, RefuseWhatIsUnknownOrAmbiguous) {
   const Explainer n = named();
-  expect_error(ErrorKind::kUsage, "net: no layer 'block1/conw'; did you mean 'block1/conv' or 'block2/conv'? ('pellucid info' lists all 7)",
-               [&] { n.layers.find("block1/conw"); });
+  expect_error(
+      ErrorKind::kUsage,
+      "net: no layer 'block1/conw'; did you mean 'block1/conv' or 'block2/conv'? ('pellucid info' lists all 7)",
+      [&] { n.layers.find("block1/conw"); });
   expect_error(ErrorKind::kUsage, "net: no layer 'zzzzzzzzzzzzzz' ('pellucid info' lists all 7)",
                [&] { n.layers.find("zzzzzzzzzzzzzz"); });
   expect_error(ErrorKind::kUsage, "net: no layer '#7' ('pellucid info' lists all 7)", [&] { n.layers.find("#7"); });
@@ -99,10 +101,11 @@ TEST(LayerTable, SaysWhenNoLayerSuits) {
   b.node("Flatten", "flat", {"x"});
   b.gemm_with("logits", "flat", b.random.normal({3, 192}));
   const Explainer n(b.finish("logits"), at::zeros({1, 3, 8, 8}));
-  expect_error(ErrorKind::kUsage,
-               "net: no layer holds a spatial map before the output, so class activation maps need --layer; gradient and "
-               "perturbation methods work without one",
-               [&] { n.layers.find("auto"); });
+  expect_error(
+      ErrorKind::kUsage,
+      "net: no layer holds a spatial map before the output, so class activation maps need --layer; gradient and "
+      "perturbation methods work without one",
+      [&] { n.layers.find("auto"); });
   expect_error(ErrorKind::kUsage, "net: there is no convolution", [&] { n.layers.find("last-conv"); });
 }
 
@@ -130,8 +133,8 @@ std::pair<int64_t, int64_t> footprint(const Explainer& n, ValueId layer, int64_t
   return {first, last};
 }
 
-// Of an interior position, size and centre of the rows it depends on. Positive weights and average pools, so that no path
-// cancels or is cut; pixel y spans [y, y + 1].
+// Of an interior position, size and centre of the rows it depends on. Positive weights and average pools, so that no
+// path cancels or is cut; pixel y spans [y, y + 1].
 TEST(ReceptiveField, IsTheFootprintOfAPosition) {
   struct Case {
     const char* name;
@@ -142,7 +145,8 @@ TEST(ReceptiveField, IsTheFootprintOfAPosition) {
   };
   const Case cases[] = {
       {"3x3", [&](LayerBuilder& b) { conv(b, "y", "x", 3, 1); }},
-      {"three of 3x3", [&](LayerBuilder& b) { conv(b, "a", "x", 3, 1), conv(b, "b", "a", 3, 1), conv(b, "y", "b", 3, 1); }},
+      {"three of 3x3",
+       [&](LayerBuilder& b) { conv(b, "a", "x", 3, 1), conv(b, "b", "a", 3, 1), conv(b, "y", "b", 3, 1); }},
       {"5x5 stride 2, 3x3 stride 2", [&](LayerBuilder& b) { conv(b, "a", "x", 5, 2), conv(b, "y", "a", 3, 2); }},
       {"pool and 3x3",
        [&](LayerBuilder& b) {
@@ -156,8 +160,7 @@ TEST(ReceptiveField, IsTheFootprintOfAPosition) {
          conv(b, "s", "x", 1, 2);
          b.node("Add", "y", {"a", "s"});
        }},
-      {"concat of 1x1 and 5x5",
-       [&](LayerBuilder& b) {
+      {"concat of 1x1 and 5x5", [&](LayerBuilder& b) {
          conv(b, "a", "x", 1, 1);
          conv(b, "s", "x", 5, 1);
          b.node("Concat", "k", {"a", "s"});

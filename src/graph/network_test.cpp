@@ -93,11 +93,13 @@ TEST_P(NetworkOf, OverriddenWeightsEqualAGraphThatHasThem) {
     Request request;
     request.constants[id] = other;
     const Network changed(graph.with_constants({{id, other}}), in_float64());
-    EXPECT_TRUE(within(run_one(n, pictures(), "logits", request), run_one(changed, pictures(), "logits"), kExact)) << name;
+    EXPECT_TRUE(within(run_one(n, pictures(), "logits", request), run_one(changed, pictures(), "logits"), kExact))
+        << name;
     // Other weights by the same plan, and none.
     request.constants[id] = other * 2;
     const Network doubled(graph.with_constants({{id, other * 2}}), in_float64());
-    EXPECT_TRUE(within(run_one(n, pictures(), "logits", request), run_one(doubled, pictures(), "logits"), kExact)) << name;
+    EXPECT_TRUE(within(run_one(n, pictures(), "logits", request), run_one(doubled, pictures(), "logits"), kExact))
+        << name;
     EXPECT_TRUE(run_one(n, pictures(), "logits").equal(before)) << name;
   }
 }
@@ -132,8 +134,8 @@ TEST(Network, FoldedBatchNormStillShowsTheConvolution) {
   const auto weight = [&](const char* name) { return graph.value(graph.find(name)).constant; };
   const Tensor conv = at::conv2d(x, weight("c1.w"), weight("c1.b"), 1, 1);
   EXPECT_TRUE(within(run_one(n, x, "c1"), conv, kExact));
-  const Tensor norm = at::batch_norm(conv, weight("n1.scale"), weight("n1.shift"), weight("n1.mean"), weight("n1.var"), false, 0,
-                                     1e-5, false);
+  const Tensor norm = at::batch_norm(conv, weight("n1.scale"), weight("n1.shift"), weight("n1.mean"), weight("n1.var"),
+                                     false, 0, 1e-5, false);
   EXPECT_TRUE(within(run_one(n, x, "n1"), norm, kExact));
   // Both at once, so that nothing can be folded, and with an edit of the inner value.
   const Values both = run(n, x, {"c1", "n1"});
@@ -141,13 +143,13 @@ TEST(Network, FoldedBatchNormStillShowsTheConvolution) {
   EXPECT_TRUE(within(both.at(graph.find("n1")), norm, kExact));
   Request request;
   request.edit[graph.find("c1")] = [](const Tensor& t) { return t * 0; };
-  const Tensor of_zero = at::batch_norm(conv * 0, weight("n1.scale"), weight("n1.shift"), weight("n1.mean"), weight("n1.var"),
-                                        false, 0, 1e-5, false);
+  const Tensor of_zero = at::batch_norm(conv * 0, weight("n1.scale"), weight("n1.shift"), weight("n1.mean"),
+                                        weight("n1.var"), false, 0, 1e-5, false);
   EXPECT_TRUE(within(run_one(n, x, "n1", request), of_zero, kExact));
 }
 
-// A Relu that works in place must not reach a value that was asked for: not by its name, not through a Reshape that shares
-// its memory, not through what the caller handed in.
+// A Relu that works in place must not reach a value that was asked for: not by its name, not through a Reshape that
+// shares its memory, not through what the caller handed in.
 TEST(Network, CapturedValuesAreNeverOverwritten) {
   LayerBuilder b(1, {-1, 3, 6, 6});
   b.conv("c1", "x", 4);
@@ -195,7 +197,9 @@ TEST(Network, RunsFromTwoThreadsAtOnce) {
       const Tape tape = n.record({x}, {{logits}, {wrt}, {}, false});
       if (!at::allclose(tape.value(logits), expected)) ++wrong;
       if (!tape.backward({{logits, at::ones_like(expected)}}, {wrt}).values.at(wrt).defined()) ++wrong;
-      if (!at::allclose(run_one(n, x, i % 3 ? "logits" : "flat").sum(), i % 3 ? expected.sum() : run_one(n, x, "flat").sum())) ++wrong;
+      if (!at::allclose(run_one(n, x, i % 3 ? "logits" : "flat").sum(),
+                        i % 3 ? expected.sum() : run_one(n, x, "flat").sum()))
+        ++wrong;
     }
   };
   std::thread first(work, 0), second(work, 1);

@@ -109,8 +109,9 @@ TEST(Tape, RefusesEditsThatGradientsPass) {
   const ValueId logits = n.graph().find("logits"), map = n.graph().find("map"), input = n.graph().inputs()[0].value;
   Request request;
   request.edit[map] = [](const Tensor& t) { return t * 0; };
-  expect_error(ErrorKind::kUsage, "net: 'map' cannot be edited while gradients pass through it",
-               [&] { n.record({pictures()}, {{logits}, {input}, request, false}); });
+  expect_error(ErrorKind::kUsage, "net: 'map' cannot be edited while gradients pass through it", [&] {
+    n.record({pictures()}, {{logits}, {input}, request, false});
+  });
   // Before the value that gradients stop at, an edit is part of the forward pass.
   Request before;
   before.edit[n.graph().find("c1")] = [](const Tensor& t) { return t * 0; };

@@ -20,8 +20,8 @@ Explainer readout(const std::vector<double>& logits, int64_t images, const std::
   if (!squashing.empty()) b.graph.node(squashing, {"scores"}, {"squashed"});
   ModelCard card;
   card.labels = {"tabby cat", "Persian cat", "dog", "dog kennel"};
-  return Explainer(b.finish(squashing.empty() ? "scores" : "squashed"), doubles(logits, {images, classes, 1, 1}), in_float64(),
-                   card);
+  return Explainer(b.finish(squashing.empty() ? "scores" : "squashed"), doubles(logits, {images, classes, 1, 1}),
+                   in_float64(), card);
 }
 
 Tensor score(const Explainer& n, const std::string& target) {
@@ -45,7 +45,8 @@ TEST(Target, RanksAreFixedPerImage) {
   EXPECT_TRUE(within(top.score(doubles({9, 0, 9, 9, 9, 9, 0, 9}, {2, 4})), doubles({0, 0}, {2}), kExact));
   // Rows of a larger batch belong to images.
   const BoundTarget rows = top.rows({1, 1, 0});
-  EXPECT_TRUE(within(rows.score(doubles({0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, {3, 4})), doubles({2, 6, 9}, {3}), kExact));
+  EXPECT_TRUE(
+      within(rows.score(doubles({0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, {3, 4})), doubles({2, 6, 9}, {3}), kExact));
   EXPECT_EQ(rows.description(2), "Persian cat");
 }
 
@@ -73,7 +74,8 @@ TEST(Target, SquashedModelsAreReadBefore) {
     EXPECT_TRUE(within(score(readout(kLogits, 2, op), "1"), doubles({4, -1}, {2}), kExact)) << op;
   }
   // Where the model squashes each logit alone, that is its probability.
-  EXPECT_TRUE(within(score(readout(kLogits, 2, "Sigmoid"), "probability:1"), at::sigmoid(doubles({4, -1}, {2})), kExact));
+  EXPECT_TRUE(
+      within(score(readout(kLogits, 2, "Sigmoid"), "probability:1"), at::sigmoid(doubles({4, -1}, {2})), kExact));
 }
 
 TEST(Target, OneLogitStandsForTwoClasses) {
@@ -109,8 +111,7 @@ TEST(Target, SimilarityIsTheCosine) {
   const double norm = std::sqrt(5.0);
   const Tensor expected = doubles({(1 - 4) / (norm * std::sqrt(30.0)), 10 / (norm * std::sqrt(30.0))}, {2});
   EXPECT_TRUE(within(bound.score(doubles(kLogits, {2, 4})), expected, kExact));
-  expect_error(ErrorKind::kUsage, "target 'similarity' needs a reference picture",
-               [&] { n.context("similarity"); });
+  expect_error(ErrorKind::kUsage, "target 'similarity' needs a reference picture", [&] { n.context("similarity"); });
 }
 
 // Logits [1,2,2,2]: class 1 wins on the top row.

@@ -48,7 +48,8 @@ TEST(DrawMap, LetterboxFillingIsCutOff) {
   map[1] = 1;
   map[2] = 1;
   MapStyle style = opaque("viridis");
-  const DrawnMap drawn = draw_map(Image(2, 2, 3), {0, 0, 2, 2}, {0, 1, 2, 2}, map, ValueRange{0, 1, false, false}, style);
+  const DrawnMap drawn =
+      draw_map(Image(2, 2, 3), {0, 0, 2, 2}, {0, 1, 2, 2}, map, ValueRange{0, 1, false, false}, style);
   for (int y = 0; y < 2; ++y) EXPECT_EQ(color_at(drawn.overlay, 0, y), find_color_map("viridis").color_of(1));
 }
 

@@ -28,7 +28,8 @@ TEST(CardJson, EveryPresetSurvivesTheRoundTrip) {
 }
 
 TEST(CardJson, FieldsChangeThePresetTheyStartFrom) {
-  const ModelCard card = card_from_json(R"({"preset": "imagenet", "width": 99, "channel_order": "bgr"})", "c.json", ".");
+  const ModelCard card =
+      card_from_json(R"({"preset": "imagenet", "width": 99, "channel_order": "bgr"})", "c.json", ".");
   const ModelCard preset = card_from_preset("imagenet");
   EXPECT_EQ(card.width, 99);
   EXPECT_EQ(card.order, ChannelOrder::kBgr);

@@ -46,7 +46,8 @@ TEST(Explain, ArraysAreTheNumbersOfTheLibrary) {
   for (size_t i = 0; i < ids.size(); ++i) {
     const Attribution expected = direct(model, picture.input, ids[i], "block4.relu", "petals-red");
     const ExplainedMap& map = result.pictures[0].maps[i];
-    const Tensor values = test::load_npy(folder.file(map.values_file)), shown = test::load_npy(folder.file(map.input_file));
+    const Tensor values = test::load_npy(folder.file(map.values_file)),
+                 shown = test::load_npy(folder.file(map.input_file));
     EXPECT_TRUE(at::equal(values, expected.values[0].to(at::kDouble))) << ids[i];
     EXPECT_TRUE(at::equal(shown, expected.map[0].to(at::kDouble))) << ids[i];
     EXPECT_EQ(shown.sizes().vec(), (Shape{128, 128}));

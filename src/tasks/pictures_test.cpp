@@ -14,16 +14,19 @@ namespace fs = std::filesystem;
 using Words = std::vector<std::string>;
 
 TEST(UniqueNames, StemsThatCollideKeepTheirExtensionOrGetANumber) {
-  EXPECT_EQ(unique_names({"x/a.png", "x/b.png", "y/b.jpg", "y/b.png", "c"}), (Words{"a", "b.png", "b.jpg", "b.png-2", "c"}));
+  EXPECT_EQ(unique_names({"x/a.png", "x/b.png", "y/b.jpg", "y/b.png", "c"}),
+            (Words{"a", "b.png", "b.jpg", "b.png-2", "c"}));
   EXPECT_EQ(unique_names({"A.png", "a.png"}), (Words{"A.png", "a.png-2"}));
   EXPECT_EQ(unique_names({"a?b.png", "a*b.png"}), (Words{"a_b.png", "a_b.png-2"}));
 }
 
 TEST(ExpandInputs, FoldersAreSearchedWithoutHiddenFilesAndLinks) {
   const test::TemporaryFolder folder;
-  for (const char* name : {"b.png", "a.JPG", "sub/c.npy", "notes.txt", ".hidden.png", ".git/d.png"}) folder.write(name, "x");
+  for (const char* name : {"b.png", "a.JPG", "sub/c.npy", "notes.txt", ".hidden.png", ".git/d.png"})
+    folder.write(name, "x");
   fs::create_directory_symlink("..", folder.file("sub/loop"));
-  EXPECT_EQ(expand_inputs({folder.path()}), (Words{folder.file("a.JPG"), folder.file("b.png"), folder.file("sub/c.npy")}));
+  EXPECT_EQ(expand_inputs({folder.path()}),
+            (Words{folder.file("a.JPG"), folder.file("b.png"), folder.file("sub/c.npy")}));
   // Each once, however often it is named; a file named outright needs no known extension.
   EXPECT_EQ(expand_inputs({folder.file("notes.txt"), folder.file("b.png"), folder.file("*.png")}),
             (Words{folder.file("notes.txt"), folder.file("b.png")}));

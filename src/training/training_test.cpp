@@ -79,7 +79,8 @@ TEST(Trainer, LearnsASimpleTask) {
   EXPECT_TRUE(trained.value(trained.find("stem.weight")).constant.equal(before));
 }
 
-// One step without momentum or decay: w - rate * gradient. The first of one step's rate is the largest (warm-up ends at once).
+// One step without momentum or decay: w - rate * gradient. The first of one step's rate is the largest (warm-up ends at
+// once).
 TEST(Trainer, StepsAgainstTheGradient) {
   const auto single = [](const Tensor& t) { return t.to(at::kFloat); };  // the trainer keeps the type of the weights
   LayerBuilder b(1, {-1, 3, 4, 4});

@@ -32,7 +32,8 @@ class Explainer {
     const ValueId id = target_value(target, layers, network.graph());
     std::vector<ValueId> cam_layers;
     for (const std::string& name : layer_names) cam_layers.push_back(layers.find(name));
-    return {network, layers, card, input, BoundTarget(target, layers, card, id, value(id)), cam_layers, 0, 16, nullptr, {}};
+    return {network,    layers, card, input,   BoundTarget(target, layers, card, id, value(id)),
+            cam_layers, 0,      16,   nullptr, {}};
   }
   Context context(const std::string& target = "top1", const std::vector<std::string>& layer_names = {}) const {
     return context(Target::parse(target), layer_names);

@@ -80,8 +80,8 @@ class LayerBuilder {
     graph.constant(name + ".mean", random.normal({k}) * 0.1);
     graph.constant(name + ".var", random.uniform({k}) + 0.5);
     channels_[name] = k;
-    return graph.node("BatchNormalization", {from, name + ".scale", name + ".shift", name + ".mean", name + ".var"}, {name},
-                      {{"epsilon", 1e-5}}, name + "_node");
+    return graph.node("BatchNormalization", {from, name + ".scale", name + ".shift", name + ".mean", name + ".var"},
+                      {name}, {{"epsilon", 1e-5}}, name + "_node");
   }
 
   /// A node without weights; the result has the channels of the first input, or of all for Concat.
@@ -96,9 +96,11 @@ class LayerBuilder {
     return graph.node(op, from, {name}, std::move(attributes), name + "_node");
   }
 
-  std::string pool(const std::string& op, const std::string& name, const std::string& from, int64_t kernel, int64_t stride) {
-    return node(op, name, {from},
-                {{"kernel_shape", std::vector<int64_t>{kernel, kernel}}, {"strides", std::vector<int64_t>{stride, stride}}});
+  std::string pool(const std::string& op, const std::string& name, const std::string& from, int64_t kernel,
+                   int64_t stride) {
+    return node(
+        op, name, {from},
+        {{"kernel_shape", std::vector<int64_t>{kernel, kernel}}, {"strides", std::vector<int64_t>{stride, stride}}});
   }
 
   std::string clip(const std::string& name, const std::string& from, double low, double high) {
@@ -114,7 +116,8 @@ class LayerBuilder {
     return node("Mul", name, {from, name + ".gate"});
   }
 
-  std::string gemm_with(const std::string& name, const std::string& from, const Tensor& weight, const Tensor& bias = {}) {
+  std::string gemm_with(const std::string& name, const std::string& from, const Tensor& weight,
+                        const Tensor& bias = {}) {
     graph.constant(name + ".w", weight);
     std::vector<std::string> inputs{from, name + ".w"};
     if (bias.defined()) {
@@ -155,13 +158,20 @@ constexpr Family kFamilies[] = {Family::kPlain, Family::kNoBias, Family::kResidu
 
 inline const char* family_name(Family family) {
   switch (family) {
-    case Family::kPlain: return "plain";
-    case Family::kNoBias: return "without biases";
-    case Family::kResidual: return "residual";
-    case Family::kDepthwise: return "depthwise";
-    case Family::kSilu: return "silu";
-    case Family::kClip: return "clip";
-    case Family::kConcat: return "concat";
+    case Family::kPlain:
+      return "plain";
+    case Family::kNoBias:
+      return "without biases";
+    case Family::kResidual:
+      return "residual";
+    case Family::kDepthwise:
+      return "depthwise";
+    case Family::kSilu:
+      return "silu";
+    case Family::kClip:
+      return "clip";
+    case Family::kConcat:
+      return "concat";
   }
   return "";
 }

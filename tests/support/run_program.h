@@ -26,9 +26,9 @@ struct ProgramResult {
 };
 
 struct ProgramOptions {
-  std::string folder;                 ///< Where the program runs; empty: here.
-  std::function<void()> in_child;     ///< Between fork and exec: limits, environment, closed streams.
-  std::function<bool(pid_t)> watch;   ///< Called every few milliseconds until it returns false.
+  std::string folder;                ///< Where the program runs; empty: here.
+  std::function<void()> in_child;    ///< Between fork and exec: limits, environment, closed streams.
+  std::function<bool(pid_t)> watch;  ///< Called every few milliseconds until it returns false.
   double limit_seconds = 120;
 };
 
