@@ -37,7 +37,8 @@ EagerNetwork::EagerNetwork(const Graph& graph) : graph_(graph), replaced_(graph.
         if (before.node->outputs[0] != from) continue;
         const Tensor gain = constant(1) / at::sqrt(constant(4) + node.real("epsilon", 1e-5));
         before.weight = before.weight * gain.view({-1, 1, 1, 1});
-        before.bias = (before.bias.defined() ? before.bias : at::zeros_like(gain)) * gain + constant(2) - constant(3) * gain;
+        before.bias =
+            (before.bias.defined() ? before.bias : at::zeros_like(gain)) * gain + constant(2) - constant(3) * gain;
         replaced_[static_cast<size_t>(node.outputs[0])] = from;
       }
       continue;
@@ -45,7 +46,8 @@ EagerNetwork::EagerNetwork(const Graph& graph) : graph_(graph), replaced_(graph.
       step.low = constant(1).defined() ? constant(1).item<double>() : node.real("min", 0);
       step.high = constant(2).defined() ? constant(2).item<double>() : node.real("max", 6);
     }
-    step.in_place = is_activation(node.op) && graph_.value(from).consumers.size() == 1 && graph_.value(from).producer >= 0;
+    step.in_place =
+        is_activation(node.op) && graph_.value(from).consumers.size() == 1 && graph_.value(from).producer >= 0;
     steps_.push_back(step);
   }
   std::vector<char> is_read(replaced_.size(), 0);

@@ -6,9 +6,9 @@
 
 namespace pellucid::bench {
 
-/// What a careful user of LibTorch would write for a convolutional classifier: one at:: call per node in the file's order,
-/// BatchNormalization folded into the convolutions beforehand, channels-last memory, activations in place. No code of the
-/// engine. Knows the operators of the models in this folder; any other throws std::runtime_error.
+/// What a careful user of LibTorch would write for a convolutional classifier: one at:: call per node in the file's
+/// order, BatchNormalization folded into the convolutions beforehand, channels-last memory, activations in place. No
+/// code of the engine. Knows the operators of the models in this folder; any other throws std::runtime_error.
 class EagerNetwork {
  public:
   explicit EagerNetwork(const Graph& graph);

@@ -21,7 +21,7 @@ struct Timing {
 Timing timing_of(std::vector<double> milliseconds);
 
 struct HarnessOptions {
-  double seconds = 4;    ///< For each comparison.
+  double seconds = 4;  ///< For each comparison.
   int least_repeats = 7;
   int most_repeats = 200;
 };

@@ -25,7 +25,7 @@ struct Options {
   std::string program;  ///< The pellucid program; without it whole processes are not measured.
   std::string models;   ///< Folder with mobilenet_v2_imagenet.onnx.
   std::string photo;
-  int threads = 0;      ///< 0: all cores.
+  int threads = 0;  ///< 0: all cores.
   HarnessOptions harness;
 };
 
@@ -37,8 +37,8 @@ constexpr double kImportSeconds = 0.15;
 constexpr double kExplainSeconds = 0.8;
 constexpr double kExplainMegabytes = 600;
 
-/// A fast wrong answer is an error. In the mean square, because a rectifier whose input is all but zero may round to the
-/// other side and change single numbers of a gradient.
+/// A fast wrong answer is an error. In the mean square, because a rectifier whose input is all but zero may round to
+/// the other side and change single numbers of a gradient.
 void check_close(const std::string& what, const Tensor& ours, const Tensor& other) {
   const double error = (ours - other).norm().item<double>();
   const double scale = other.norm().item<double>();
@@ -143,8 +143,8 @@ void bench_process(const Options& options) {
     megabytes = std::max(megabytes, cost.megabytes);
   }
   const Timing t = timing_of(milliseconds);
-  std::printf("%-34s %-22s %9.0f %9.0f %6.0f%%   <= %.0f ms %s\n", "explain mobilenet_v2, one photo", "whole process", t.best,
-              t.median, t.spread * 100, kExplainSeconds * 1e3, t.best <= kExplainSeconds * 1e3 ? "yes" : "NO");
+  std::printf("%-34s %-22s %9.0f %9.0f %6.0f%%   <= %.0f ms %s\n", "explain mobilenet_v2, one photo", "whole process",
+              t.best, t.median, t.spread * 100, kExplainSeconds * 1e3, t.best <= kExplainSeconds * 1e3 ? "yes" : "NO");
   std::printf("%-34s %-22s %6.0f MB   <= %.0f MB %s\n", "", "largest resident set", megabytes, kExplainMegabytes,
               megabytes <= kExplainMegabytes ? "yes" : "NO");
   fs::remove_all(folder);
@@ -171,7 +171,8 @@ Options parse(int argc, char** argv) {
     } else if (flag == "--seconds") {
       options.harness.seconds = std::atof(value.c_str());
     } else {
-      throw_usage("unknown option " + flag + "; --filter, --program, --models, --photo, --threads and --seconds are known");
+      throw_usage("unknown option " + flag +
+                  "; --filter, --program, --models, --photo, --threads and --seconds are known");
     }
   }
   return options;
@@ -188,8 +189,8 @@ int main(int argc, char** argv) {
     const std::string trained = options.models + "/mobilenet_v2_imagenet.onnx";
     for (const char* name : {"mobilenet_v2", "resnet50", "vgg16", "squeezenet1_1"}) {
       const std::string model = name;
-      Graph graph = model == "resnet50"  ? resnet50()
-                    : model == "vgg16"   ? vgg16()
+      Graph graph = model == "resnet50"       ? resnet50()
+                    : model == "vgg16"        ? vgg16()
                     : model != "mobilenet_v2" ? squeezenet1_1()
                     : fs::exists(trained)     ? load_onnx(trained)
                                               : mobilenet_v2();

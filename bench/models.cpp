@@ -48,8 +48,8 @@ class NetBuilder {
     graph_.constant(name + ".bias", at::randn({s.out}, generator_, options) * 0.1);
     graph_.constant(name + ".mean", at::randn({s.out}, generator_, options) * 0.1);
     graph_.constant(name + ".var", at::rand({s.out}, generator_, options) * 0.5 + 0.75);
-    return graph_.node("BatchNormalization", {y, name + ".scale", name + ".bias", name + ".mean", name + ".var"}, {name},
-                       {{"epsilon", 1e-5}}, name);
+    return graph_.node("BatchNormalization", {y, name + ".scale", name + ".bias", name + ".mean", name + ".var"},
+                       {name}, {{"epsilon", 1e-5}}, name);
   }
 
   std::string relu(const std::string& x) { return simple("Relu", "relu", {x}); }
@@ -179,7 +179,8 @@ Graph vgg16(uint64_t seed) {
   return b.finish(b.dense(x, 4096, 1000));
 }
 
-// Iandola et al. "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and <0.5MB model size". 2016; version 1.1.
+// Iandola et al. "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and <0.5MB model size". 2016;
+// version 1.1.
 Graph squeezenet1_1(uint64_t seed) {
   NetBuilder b("squeezenet1_1", seed);
   std::string x = b.max_pool(b.relu(b.conv("input", {3, 64, 3, 2}, true)), 3, 2, 0, true);

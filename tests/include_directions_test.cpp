@@ -19,12 +19,12 @@ const fs::path kRoot = PELLUCID_SOURCE_DIR;
 
 /// The room each public header belongs to. A header that is not here fails the test below.
 const std::map<std::string, std::string> kPublicHeaders{
-    {"error.h", "core"},      {"files.h", "core"},        {"npy.h", "core"},
-    {"params.h", "core"},     {"progress.h", "core"},     {"tensor.h", "core"},
-    {"text.h", "core"},       {"version.h", "core"},      {"graph.h", "graph"},
-    {"layers.h", "graph"},    {"network.h", "graph"},     {"model.h", "model"},
-    {"image.h", "image"},     {"flowers.h", "dataset"},   {"attribution.h", "attribution"},
-    {"report.h", "report"},   {"training.h", "training"}, {"evaluation.h", "evaluation"},
+    {"error.h", "core"},    {"files.h", "core"},        {"npy.h", "core"},
+    {"params.h", "core"},   {"progress.h", "core"},     {"tensor.h", "core"},
+    {"text.h", "core"},     {"version.h", "core"},      {"graph.h", "graph"},
+    {"layers.h", "graph"},  {"network.h", "graph"},     {"model.h", "model"},
+    {"image.h", "image"},   {"flowers.h", "dataset"},   {"attribution.h", "attribution"},
+    {"report.h", "report"}, {"training.h", "training"}, {"evaluation.h", "evaluation"},
     {"tasks.h", "tasks"}};
 
 std::string text_of(const fs::path& path) {
@@ -109,7 +109,8 @@ std::string room_of(const std::string& header) {
 TEST(IncludeDirections, RoomsAreDeclaredBeforeTheyAreUsed) {
   std::set<std::string> before;
   for (const auto& [room, uses] : declared_rooms()) {
-    for (const std::string& used : uses) EXPECT_TRUE(before.count(used)) << room << " uses " << used << " declared after it";
+    for (const std::string& used : uses)
+      EXPECT_TRUE(before.count(used)) << room << " uses " << used << " declared after it";
     before.insert(room);
   }
   EXPECT_GE(before.size(), 5u) << "src/CMakeLists.txt was not understood";
@@ -153,7 +154,8 @@ TEST(IncludeDirections, OutsideLibrariesStayInTheirRooms) {
     }
     const bool is_public = include.file.string().find("include/pellucid") != std::string::npos;
     if (is_public && (include.header.rfind("ATen/", 0) == 0 || include.header.rfind("torch/", 0) == 0)) {
-      EXPECT_EQ(include.file.filename(), "tensor.h") << include.file << ": it is the one public header to include LibTorch";
+      EXPECT_EQ(include.file.filename(), "tensor.h")
+          << include.file << ": it is the one public header to include LibTorch";
     }
     if (include.header == "torch/torch.h") ADD_FAILURE() << include.file << ": costs eleven seconds a file";
   }

@@ -121,11 +121,21 @@ std::map<ValueId, CamInput> cam_inputs(const Context& context, bool with_gradien
   return result;
 }
 
+/// Looks at what a member worked with and writes what it finds into the result.
+using CamInspection = std::function<void(const CamInput&, Attribution&)>;
+
 Attribution run_cam(const Context& context, const CamRaw& raw, bool with_gradients, bool rectify,
-                    Fusion fusion = Fusion::kMean) {
+                    Fusion fusion = Fusion::kMean, const CamInspection& inspect = {}) {
   std::map<ValueId, Tensor> raws;
-  for (const auto& [layer, input] : cam_inputs(context, with_gradients)) raws[layer] = raw(input);
-  return from_raw_maps(context, std::move(raws), rectify, fusion);
+  const std::map<ValueId, CamInput> inputs = cam_inputs(context, with_gradients);
+  for (const auto& [layer, input] : inputs) raws[layer] = raw(input);
+  Attribution a = from_raw_maps(context, std::move(raws), rectify, fusion);
+  if (inspect) {
+    a.diagnostics.resize(static_cast<size_t>(num_images(context)));
+    a.notes.resize(static_cast<size_t>(num_images(context)));
+    for (const auto& entry : inputs) inspect(entry.second, a);
+  }
+  return a;
 }
 
 // Selvaraju et al., ICCV 2017, eq. 1 and 2: channels weighted by their mean gradient.
@@ -142,11 +152,36 @@ Tensor grad_cam_plus_plus_weights(const Tensor& g, const Tensor& g2, const Tenso
   return (safe_ratio(g2, 2 * g2 + total * g3) * at::relu(g)).sum({2, 3});
 }
 
+/// 2 + G sum(A), and where it has come so close to zero, or below, that the weight would mean nothing. That happens only
+/// at layers with negative activations.
+struct PlusPlusDenominator {
+  Tensor value;
+  Tensor unstable;  ///< bool
+};
+PlusPlusDenominator plus_plus_denominator(const CamInput& in) {
+  const Tensor value = 2 + in.gradients * in.activations.sum({2, 3}, true);
+  return {value, value.le(1e-3).logical_and(in.gradients.gt(0))};
+}
+
 Tensor grad_cam_plus_plus(const CamInput& in) {
-  const Tensor& g = in.gradients;
   // relu(G) / (2 + G sum(A)): one division, no powers that underflow.
-  const Tensor denominator = 2 + g * in.activations.sum({2, 3}, true);
-  return weighted(safe_ratio(at::relu(g), denominator).sum({2, 3}), in.activations);
+  const auto [denominator, unstable] = plus_plus_denominator(in);
+  const Tensor alpha = safe_ratio(at::relu(in.gradients), denominator);
+  return weighted(at::where(unstable, at::zeros_like(alpha), alpha).sum({2, 3}), in.activations);
+}
+
+void inspect_grad_cam_plus_plus(const CamInput& in, Attribution& a) {
+  const Tensor share = plus_plus_denominator(in).unstable.to(at::kDouble).mean({1, 2, 3});
+  for (int64_t i = 0; i < share.size(0); ++i) {
+    const double s = share[i].item<double>();
+    if (s == 0) continue;
+    a.diagnostics[static_cast<size_t>(i)]["unstable_weights"] = s;
+    if (s > 0.05) {
+      a.notes[static_cast<size_t>(i)].push_back(
+          "grad-cam++: at " + std::to_string(std::lround(100 * s)) +
+          " % of the positions the weights are undefined, because the layer has negative activations; choose a rectified layer");
+    }
+  }
 }
 
 struct GradCamPlusPlusParams {
@@ -323,7 +358,8 @@ Method grad_cam_plus_plus_method() {
       "grad-cam++", "Grad-CAM++", "cam", "Positive gradients weighted position by position, so that several instances count.",
       papers::kChattopadhyay2018, kNeedsTarget | kNeedsLayer | kNeedsGradient, kNonNegative,
       [](const Context& context, const GradCamPlusPlusParams& p) {
-        return run_cam(context, [p](const CamInput& in) { return grad_cam_plus_plus_with_epsilon(in, p.epsilon); }, true, true);
+        return run_cam(context, [p](const CamInput& in) { return grad_cam_plus_plus_with_epsilon(in, p.epsilon); }, true, true,
+                       Fusion::kMean, p.epsilon == 0 ? CamInspection(inspect_grad_cam_plus_plus) : CamInspection());
       });
 }
 

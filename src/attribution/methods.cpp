@@ -128,8 +128,9 @@ void note_blank_maps(const Method& method, Attribution& a) {
     const Tensor raw = a.values[i];
     std::string why;
     if (raw.abs().max().item<double>() == 0) {
-      why = method.needs & kNeedsGradient ? "blank: every gradient is zero (saturated or dead units, or a score that ignores the picture)"
-                                          : "blank: the activations are all zero";
+      why = (method.needs & kNeedsLayer) == 0 ? "blank: every gradient is zero (saturated or dead units, or a score that ignores the picture)"
+            : method.needs & kNeedsGradient   ? "blank: the gradients or the activations of the layer are all zero"
+                                              : "blank: the activations of the layer are all zero";
     } else {
       why = "blank: the map is nowhere positive before its ReLU; the counterfactual map shows what speaks against the target";
     }

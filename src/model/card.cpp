@@ -205,7 +205,7 @@ void fit_card(ModelCard& card, const Graph& graph) {
     if (size.channels == 1 && card.channels() == 3 && card.preset == "none") {
       card.order = ChannelOrder::kGray;
     } else {
-      throw_usage(graph.name + ": the model takes " + std::to_string(size.channels) + " channels but the card '" + card.preset +
+      throw_usage(graph.name + ": the model takes " +  std::to_string(size.channels) + (size.channels == 1 ? " channel" : " channels") + " but the card '" + card.preset +
                   "' makes " + std::to_string(card.channels()));
     }
   }

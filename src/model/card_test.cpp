@@ -90,7 +90,7 @@ TEST(FittedCard, RefusesWhatDoesNotFit) {
     expect_error(kind, message, [&] { fit_card(card, graph); });
   };
   refused(card_from_preset("imagenet"), graph_of({-1, 1, 28, 28}), ErrorKind::kUsage,
-          "net: the model takes 1 channels but the card 'imagenet' makes 3");
+          "net: the model takes 1 channel but the card 'imagenet' makes 3");
   refused(card_from_preset("none"), graph_of({-1, 3, 8}), ErrorKind::kUnsupported,
           "net: its input has shape [-1,3,8]; a picture [N,C,H,W] or [N,H,W,C] is supported");
   refused(card_from_preset("none"), graph_of({-1, 3, 8, 8}, at::kLong), ErrorKind::kUnsupported,

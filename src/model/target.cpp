@@ -197,7 +197,7 @@ BoundTarget::BoundTarget(const Target& target, const LayerTable& layers, const M
     }
     for (int64_t i = 0; i < count_; ++i) {
       if (!masks_[i].any().item<bool>()) {
-        throw_usage("target '" + printable(target.text) + "': class " + card.label(class_index(i)) +
+        throw_usage("target '" + printable(target.text) + "': " + card.label(class_index(i)) +
                     " wins nowhere in this picture, so its mask is empty; give one with --mask");
       }
     }

@@ -132,7 +132,7 @@ TEST(Target, DenseOutputsAreSummedOverAMask) {
   EXPECT_TRUE(within(masked.probability(n.input), doubles({p}, {1}), kExact));
   const Explainer all_zero(n.network.graph(), doubles({1, 1, 1, 1, 0, 0, 0, 0}, {1, 2, 2, 2}));
   expect_error(ErrorKind::kUsage,
-               "target '1': class class 1 wins nowhere in this picture, so its mask is empty; give one with --mask",
+               "target '1': class 1 wins nowhere in this picture, so its mask is empty; give one with --mask",
                [&] { all_zero.context("1"); });
 }
 

@@ -1,4 +1,5 @@
-// A fuzzer for compilers without libFuzzer: mutates the files of a corpus for a while, always the same way for one seed.
+// A fuzzer for compilers without libFuzzer: mutates the files of a corpus for a while, always the same way for one
+// seed.
 //
 //   onnx_fuzz CORPUS SECONDS [SEED]     mutate
 //   onnx_fuzz FILE                      run one input again

@@ -1,10 +1,9 @@
 // make_corpus FOLDER: writes the seeds that are checked in under corpus/, a few kB each: small models that between them
 // use most of what the importer reads, cards, arrays and pictures.
 
-#include <opencv2/imgcodecs.hpp>
-
 #include <cstdio>
 #include <filesystem>
+#include <opencv2/imgcodecs.hpp>
 #include <string>
 
 #include "pellucid/files.h"
@@ -37,7 +36,8 @@ Graph gated() {
   b.node("MaxPool", {"r1"}, {"p1"}, {{"kernel_shape", Ints{2, 2}}, {"strides", Ints{2, 2}}, {"ceil_mode", int64_t{1}}});
   b.constant("w2", ramp({4, 1, 3, 3}));
   b.constant("b2", ramp({4}));
-  b.node("Conv", {"p1", "w2", "b2"}, {"c2"}, {{"pads", Ints{1, 1, 1, 1}}, {"group", int64_t{4}}, {"dilations", Ints{1, 1}}});
+  b.node("Conv", {"p1", "w2", "b2"}, {"c2"},
+         {{"pads", Ints{1, 1, 1, 1}}, {"group", int64_t{4}}, {"dilations", Ints{1, 1}}});
   b.node("Sigmoid", {"c2"}, {"gate"});
   b.node("Mul", {"c2", "gate"}, {"swish"});
   b.node("Concat", {"swish", "p1"}, {"both"}, {{"axis", int64_t{1}}});
@@ -113,7 +113,8 @@ Image picture(int width, int height, int channels) {
 std::string opencv_bytes(const char* extension, const Image& image) {
   std::vector<uchar> bytes;
   cv::imencode(extension,
-               cv::Mat(image.height, image.width, CV_8UC(image.channels), const_cast<uint8_t*>(image.pixels.data())), bytes);
+               cv::Mat(image.height, image.width, CV_8UC(image.channels), const_cast<uint8_t*>(image.pixels.data())),
+               bytes);
   return {bytes.begin(), bytes.end()};
 }
 
@@ -147,11 +148,13 @@ int main(int argc, char** argv) {
   write("onnx/decoder.onnx", onnx_bytes(decoder()));
 
   write("card/preset.json", R"({"preset": "imagenet", "labels": ["cat", "dog"], "default_layer": "block1.relu"})");
-  write("card/full.json",
-        R"({"preset": "custom", "width": 64, "height": 48, "resize": "letterbox", "resize_to": 70, "channel_order": "bgr",)"
-        R"( "channels_first": false, "scale": 0.00392, "mean": [0.1, 0.2, 0.3], "std": [1, 2.5e-1, 3], "labels": "labels.txt"})");
-  write("card/gray.json",
-        "{\"channel_order\": \"gray\", \"mean\": [0.5], \"std\": [0.5], \"labels\": [\"\\u00e4\", \"\\ud83d\\ude00\"]}");
+  write(
+      "card/full.json",
+      R"({"preset": "custom", "width": 64, "height": 48, "resize": "letterbox", "resize_to": 70, "channel_order": "bgr",)"
+      R"( "channels_first": false, "scale": 0.00392, "mean": [0.1, 0.2, 0.3], "std": [1, 2.5e-1, 3], "labels": "labels.txt"})");
+  write(
+      "card/gray.json",
+      "{\"channel_order\": \"gray\", \"mean\": [0.5], \"std\": [0.5], \"labels\": [\"\\u00e4\", \"\\ud83d\\ude00\"]}");
 
   const std::vector<float> numbers{1.5f, -2, 3, 4, 5, 6};
   write("npy/float32.npy", npy_bytes(numbers.data(), NpyType::kFloat32, {1, 2, 3}));
