@@ -50,7 +50,8 @@ TEST(Readme, SnippetIsTheOneInTheReadme) {
   ASSERT_NE(begin, std::string::npos);
   std::string snippet = readme.substr(begin + 7, readme.find("```", begin + 7) - begin - 7);
   // Path and shape are the reader's own.
-  for (const auto& [from, to] : {std::pair<std::string, std::string>{"\"model.onnx\"", "path"}, {"{{1, 3, 224, 224}}", "{shape}"}}) {
+  for (const auto& [from, to] :
+       {std::pair<std::string, std::string>{"\"model.onnx\"", "path"}, {"{{1, 3, 224, 224}}", "{shape}"}}) {
     const size_t at = snippet.find(from);
     ASSERT_NE(at, std::string::npos) << from;
     snippet.replace(at, from.size(), to);

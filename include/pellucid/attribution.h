@@ -15,34 +15,35 @@ struct Context {
   const Network& network;
   const LayerTable& layers;
   const ModelCard& card;
-  Tensor input;              ///< [N,C,H,W] in the model domain (or [N,H,W,C] as the card says).
-  BoundTarget target;        ///< One entry per image.
+  Tensor input;                     ///< [N,C,H,W] in the model domain (or [N,H,W,C] as the card says).
+  BoundTarget target;               ///< One entry per image.
   std::vector<ValueId> cam_layers;  ///< For methods that need a layer; fused when there are several.
   uint64_t seed = 0;
-  int64_t batch_size = 16;   ///< Most images per pass.
+  int64_t batch_size = 16;  ///< Most images per pass.
   Progress* progress = nullptr;
   /// Standard normal noise [n, ...shape of one image] instead of the generator's own, to reproduce a reference run.
   Tensor injected_noise;
 };
 
-/// What a method found for a batch of images. Numbers are signed and never normalized; pictures are made from them later.
+/// What a method found for a batch of images. Numbers are signed and never normalized; pictures are made from them
+/// later.
 struct Attribution {
   /// At the method's own resolution: [N,C,H,W] for input methods, [N,h,w] for layer methods before any ReLU.
   Tensor values;
-  /// At input resolution, [N,H,W]: reduced over channels, with the ReLU the method's definition has, resampled bilinearly
-  /// with half-pixel centres.
+  /// At input resolution, [N,H,W]: reduced over channels, with the ReLU the method's definition has, resampled
+  /// bilinearly with half-pixel centres.
   Tensor map;
-  bool is_signed = true;      ///< Whether `map` may be negative.
-  std::string reduction;      ///< How channels were reduced: "max-abs", "sum", "none".
+  bool is_signed = true;  ///< Whether `map` may be negative.
+  std::string reduction;  ///< How channels were reduced: "max-abs", "sum", "none".
   std::vector<ValueId> layers;
-  std::map<ValueId, Tensor> layer_values;            ///< With several layers, the raw map of each.
+  std::map<ValueId, Tensor> layer_values;                  ///< With several layers, the raw map of each.
   std::vector<std::map<std::string, double>> diagnostics;  ///< Per image: completeness gap, passes, ...
-  std::vector<std::vector<std::string>> notes;       ///< Per image: why a map is blank, which rule matched nothing, ...
+  std::vector<std::vector<std::string>> notes;  ///< Per image: why a map is blank, which rule matched nothing, ...
   std::map<std::string, int64_t> rule_uses;
 };
 
 struct Paper {
-  const char* key;      ///< In docs/bibliography.bib.
+  const char* key;  ///< In docs/bibliography.bib.
   const char* authors;
   const char* title;
   const char* venue;

@@ -14,8 +14,8 @@ enum class ErrorKind {
   kInterrupted = 130  ///< The user, a signal or a time limit asked to stop.
 };
 
-/// The one exception type. `what()` is a single line that says where, what was wrong with the value seen, and what would
-/// be accepted; it is fit to be shown to a user as it is.
+/// The one exception type. `what()` is a single line that says where, what was wrong with the value seen, and what
+/// would be accepted; it is fit to be shown to a user as it is.
 class Error : public std::runtime_error {
  public:
   Error(ErrorKind kind, const std::string& message) : std::runtime_error(message), kind_(kind) {}
@@ -28,7 +28,9 @@ class Error : public std::runtime_error {
 
 [[noreturn]] inline void throw_usage(const std::string& message) { throw Error(ErrorKind::kUsage, message); }
 [[noreturn]] inline void throw_invalid(const std::string& message) { throw Error(ErrorKind::kInvalidInput, message); }
-[[noreturn]] inline void throw_unsupported(const std::string& message) { throw Error(ErrorKind::kUnsupported, message); }
+[[noreturn]] inline void throw_unsupported(const std::string& message) {
+  throw Error(ErrorKind::kUnsupported, message);
+}
 [[noreturn]] inline void throw_failed(const std::string& message) { throw Error(ErrorKind::kFailed, message); }
 
 }  // namespace pellucid

@@ -58,12 +58,12 @@ struct GraphInput {
   Shape shape;
 };
 
-/// An immutable network description: nodes in topological order, named values, weights. Made by load_onnx or GraphBuilder.
-/// Copying shares the weights. Safe to share between threads.
+/// An immutable network description: nodes in topological order, named values, weights. Made by load_onnx or
+/// GraphBuilder. Copying shares the weights. Safe to share between threads.
 class Graph {
  public:
-  std::string name;       ///< The file name it came from, for messages.
-  std::string producer;   ///< Exporting tool and version as the file says.
+  std::string name;      ///< The file name it came from, for messages.
+  std::string producer;  ///< Exporting tool and version as the file says.
   int64_t ir_version = 0;
   std::map<std::string, int64_t> opsets;
   std::map<std::string, std::string> metadata;
@@ -96,7 +96,8 @@ class Graph {
   std::unordered_map<std::string, ValueId> by_name_;
 };
 
-/// Builds a Graph by hand or from a file: values are named, nodes may come in any order, `finish` checks and sorts them.
+/// Builds a Graph by hand or from a file: values are named, nodes may come in any order, `finish` checks and sorts
+/// them.
 ///
 ///   GraphBuilder b;
 ///   b.input("x", {-1, 3, 32, 32});
@@ -115,9 +116,9 @@ class GraphBuilder {
   void input_of_unknown_shape(const std::string& name, at::ScalarType type = at::kFloat);
   void constant(const std::string& name, Tensor value);
   /// An empty input name is an optional input left out. Returns the name of the first output.
-  std::string node(const std::string& op, const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,
-                   std::map<std::string, Attribute> attributes = {}, const std::string& name = {},
-                   const std::string& domain = {});
+  std::string node(const std::string& op, const std::vector<std::string>& inputs,
+                   const std::vector<std::string>& outputs, std::map<std::string, Attribute> attributes = {},
+                   const std::string& name = {}, const std::string& domain = {});
   /// `shape` is what an exported file declares; other tools refuse outputs without one.
   void output(const std::string& name, std::optional<Shape> shape = std::nullopt);
 
@@ -136,9 +137,9 @@ struct LoadOptions {
   int64_t max_bytes = int64_t{16} << 30;  ///< Largest model file, and largest sum of weights, accepted.
 };
 
-/// Reads an ONNX file: opset 7 and later, IR version 3 and later, weights inside the file or in external files below the
-/// model's folder. Throws Error(kInvalidInput) for a damaged or hostile file and Error(kUnsupported) for what Pellucid does
-/// not have, listing every unsupported operator at once.
+/// Reads an ONNX file: opset 7 and later, IR version 3 and later, weights inside the file or in external files below
+/// the model's folder. Throws Error(kInvalidInput) for a damaged or hostile file and Error(kUnsupported) for what
+/// Pellucid does not have, listing every unsupported operator at once.
 Graph load_onnx(const std::string& path, const LoadOptions& options = {});
 /// The same from memory; external weights are refused.
 Graph parse_onnx(std::string_view bytes, const std::string& name, const LoadOptions& options = {});

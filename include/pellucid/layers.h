@@ -7,24 +7,24 @@
 
 namespace pellucid {
 
-/// The patch of the input that one position of a layer can see, along one axis. Positions are pixel coordinates with the
-/// centre of the first pixel at 0.5. (Araujo, Norris, Sim. "Computing Receptive Fields of Convolutional Neural Networks".
-/// Distill 2019.)
+/// The patch of the input that one position of a layer can see, along one axis. Positions are pixel coordinates with
+/// the centre of the first pixel at 0.5. (Araujo, Norris, Sim. "Computing Receptive Fields of Convolutional Neural
+/// Networks". Distill 2019.)
 struct ReceptiveField {
-  bool whole = false;  ///< Sees the whole input, or more than the arithmetic can tell.
-  double size = 1;     ///< Extent in pixels, not cut off at the border.
-  double jump = 1;     ///< Pixels between neighbouring positions.
-  double center = 0.5; ///< Centre of the patch that position 0 sees.
+  bool whole = false;   ///< Sees the whole input, or more than the arithmetic can tell.
+  double size = 1;      ///< Extent in pixels, not cut off at the border.
+  double jump = 1;      ///< Pixels between neighbouring positions.
+  double center = 0.5;  ///< Centre of the patch that position 0 sees.
 };
 
 /// One row of `pellucid info`.
 struct LayerInfo {
   ValueId value = kNoValue;
-  int64_t index = 0;       ///< Order among the layers.
-  std::string name;        ///< Value name.
-  std::string node;        ///< Node name.
+  int64_t index = 0;  ///< Order among the layers.
+  std::string name;   ///< Value name.
+  std::string node;   ///< Node name.
   std::string op;
-  Shape shape;             ///< For the input shape given, batch 1.
+  Shape shape;  ///< For the input shape given, batch 1.
   ReceptiveField rows, columns;
   int64_t parameters = 0;  ///< Weights that the node reads first.
   double flops = 0;        ///< Multiplications and additions for one image; convolutions and matrix products only.
@@ -78,7 +78,8 @@ class LayerTable {
   std::string squashing_;
 };
 
-/// Grid of a token layer [N,T,D]: T = g*g, or g*g + leading tokens (class, registers; at most 8). {0,0} when T is no grid.
+/// Grid of a token layer [N,T,D]: T = g*g, or g*g + leading tokens (class, registers; at most 8). {0,0} when T is no
+/// grid.
 struct TokenGrid {
   int64_t rows = 0, columns = 0, leading = 0;
 };

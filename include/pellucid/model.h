@@ -15,22 +15,22 @@ enum class ResizePolicy {
 };
 enum class ChannelOrder { kRgb, kBgr, kGray };
 
-/// How a model wants its pictures: everything between a decoded photo and the input tensor, and the names of the classes.
-/// A pixel p in 0..255 enters the network as (p * scale - mean[c]) / std[c].
+/// How a model wants its pictures: everything between a decoded photo and the input tensor, and the names of the
+/// classes. A pixel p in 0..255 enters the network as (p * scale - mean[c]) / std[c].
 struct ModelCard {
   std::string preset = "none";  ///< Where the numbers come from; "custom" when a card file or flags changed them.
   int64_t width = 0;            ///< Input size in pixels; 0 takes the model's own, or the picture's where that is open.
   int64_t height = 0;
   ResizePolicy resize = ResizePolicy::kStretch;
-  int64_t resize_to = 0;        ///< Shorter side before cropping (kCenterCrop); 0 takes the input size.
+  int64_t resize_to = 0;  ///< Shorter side before cropping (kCenterCrop); 0 takes the input size.
   ChannelOrder order = ChannelOrder::kRgb;
-  bool channels_first = true;   ///< [N,C,H,W]; false for [N,H,W,C].
+  bool channels_first = true;  ///< [N,C,H,W]; false for [N,H,W,C].
   double scale = 1.0;
   std::vector<double> mean{0.0};
   std::vector<double> std{1.0};
   std::vector<std::string> labels;
-  std::string labels_file;      ///< Name of a file beside the model that lists them, when only that is known.
-  std::string default_layer;    ///< Layer for the CAM family, or empty for `auto`.
+  std::string labels_file;         ///< Name of a file beside the model that lists them, when only that is known.
+  std::string default_layer;       ///< Layer for the CAM family, or empty for `auto`.
   std::vector<std::string> notes;  ///< What was guessed, and why.
 
   int64_t channels() const { return order == ChannelOrder::kGray ? 1 : 3; }
@@ -47,8 +47,8 @@ std::vector<std::string> card_presets();
 /// Throws Error(kUsage) that lists the presets.
 ModelCard card_from_preset(const std::string& name);
 
-/// The preprocessing that a graph's metadata states (keys mean, std, input_color, resize, labels, pellucid.preset), or else
-/// the preset that fits its input's shape; with the input size filled in and a note on where it comes from.
+/// The preprocessing that a graph's metadata states (keys mean, std, input_color, resize, labels, pellucid.preset), or
+/// else the preset that fits its input's shape; with the input size filled in and a note on where it comes from.
 ModelCard guess_card(const Graph& graph);
 
 /// Writes a graph's declared input size into a card that leaves it open, and checks that the card fits the input
@@ -86,8 +86,8 @@ struct Target {
   static Target parse(const std::string& text);
 };
 
-/// A target made definite for a batch: which value it is read from and, per image, which class. Fixed on the clean images
-/// and unchanged through all perturbations.
+/// A target made definite for a batch: which value it is read from and, per image, which class. Fixed on the clean
+/// images and unchanged through all perturbations.
 class BoundTarget {
  public:
   /// `id` is `target_value` of the target and `value` what it holds for the clean images.
@@ -119,7 +119,7 @@ class BoundTarget {
   int64_t count_ = 0;
   Tensor classes_;  ///< int64 [N]
   Tensor others_;
-  Tensor masks_;    ///< [N,H,W], for dense outputs
+  Tensor masks_;  ///< [N,H,W], for dense outputs
   bool dense_ = false;
   bool binary_ = false;
   bool sigmoid_ = false;  ///< The model squashes each logit by itself (multi-label).
@@ -129,7 +129,8 @@ class BoundTarget {
 /// The value a target is read from: the logits, or the layer or output it names.
 ValueId target_value(const Target& target, const LayerTable& layers, const Graph& graph);
 
-/// Class index from an index or label. Throws Error(kUsage) with the nearest labels, or the candidates when several fit.
+/// Class index from an index or label. Throws Error(kUsage) with the nearest labels, or the candidates when several
+/// fit.
 int64_t class_from_name(const std::string& name, const ModelCard& card, int64_t num_classes);
 
 }  // namespace pellucid

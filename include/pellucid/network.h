@@ -54,9 +54,9 @@ using BackwardRule = std::function<TensorList(const NodeBackward&)>;
 /// One node in the backward walk, as a rule sees it.
 struct NodeBackward {
   const Node& node;
-  const TensorList& inputs;       ///< Forward inputs; weights included.
-  const TensorList& outputs;      ///< Forward outputs.
-  const TensorList& grads;        ///< What arrived at each output; undefined where nothing did.
+  const TensorList& inputs;         ///< Forward inputs; weights included.
+  const TensorList& outputs;        ///< Forward outputs.
+  const TensorList& grads;          ///< What arrived at each output; undefined where nothing did.
   const std::vector<bool>& needed;  ///< Inputs on a path to a value asked for.
   /// The node's own vector-Jacobian product applied to other output gradients.
   std::function<TensorList(const TensorList&)> vjp;
@@ -96,14 +96,14 @@ class Network {
   /// The graph's outputs for one input.
   TensorList run(const Tensor& input) const;
 
-  /// The shape of every value for inputs of these shapes, by value id, found by running on zeros; {-1} for values that the
-  /// outputs do not need.
+  /// The shape of every value for inputs of these shapes, by value id, found by running on zeros; {-1} for values that
+  /// the outputs do not need.
   std::vector<Shape> shapes(const std::vector<Shape>& inputs) const;
 
-  /// Runs forward to `until` and keeps what is needed to walk back to `wrt`. Everything before `wrt` runs without record.
-  /// `request.capture` are further values to keep for Tape::value; `request.edit` may name only values that do not
-  /// depend on `wrt`. With `keep_all` every intermediate value is kept and
-  /// nothing is fused with its activation, for rules that look at the values themselves.
+  /// Runs forward to `until` and keeps what is needed to walk back to `wrt`. Everything before `wrt` runs without
+  /// record. `request.capture` are further values to keep for Tape::value; `request.edit` may name only values that do
+  /// not depend on `wrt`. With `keep_all` every intermediate value is kept and nothing is fused with its activation,
+  /// for rules that look at the values themselves.
   struct RecordRequest {
     std::vector<ValueId> until;
     std::vector<ValueId> wrt;
@@ -112,8 +112,8 @@ class Network {
   };
   Tape record(const TensorList& inputs, const RecordRequest& what, const Progress* progress = nullptr) const;
 
-  /// Runs forward under LibTorch's own autograd as one graph: for objectives that combine many values, and for training.
-  /// Leaves that require gradients may be inputs, `request.from` values or `request.constants`. With
+  /// Runs forward under LibTorch's own autograd as one graph: for objectives that combine many values, and for
+  /// training. Leaves that require gradients may be inputs, `request.from` values or `request.constants`. With
   /// `training.enabled`, BatchNormalization uses batch statistics and Dropout drops.
   Values run_with_autograd(const TensorList& inputs, const Request& request, TrainingMode training = {}) const;
 

@@ -76,7 +76,9 @@ struct AssignVisitor {
 /// Prints fields as text.
 struct PrintVisitor {
   ParamMap values;
-  void operator()(const char* name, int64_t& field, const IntegerRange&, const char*) { values[name] = std::to_string(field); }
+  void operator()(const char* name, int64_t& field, const IntegerRange&, const char*) {
+    values[name] = std::to_string(field);
+  }
   void operator()(const char* name, double& field, const RealRange&, const char*) { values[name] = number_text(field); }
   void operator()(const char* name, bool& field, Flag, const char*) { values[name] = field ? "true" : "false"; }
   void operator()(const char* name, std::string& field, const Choices&, const char*) { values[name] = field; }
@@ -87,7 +89,8 @@ void refuse_unknown(const std::string& owner, const ParamMap& given, const std::
 
 }  // namespace detail
 
-// A parameter struct P comes with `template <class V> void describe(V& visit, P& p)`, found by argument-dependent lookup.
+// A parameter struct P comes with `template <class V> void describe(V& visit, P& p)`, found by argument-dependent
+// lookup.
 
 template <class P>
 std::vector<ParamSpec> param_specs() {

@@ -16,8 +16,8 @@ struct MapStyle {
   double opacity = 0.5;
 };
 
-/// A map in the frame of the photo it explains: `map` [H,W] at input resolution covers `content` of the model's input, which
-/// shows `seen` of the photo. The rest of the photo, which the model did not see, is dimmed.
+/// A map in the frame of the photo it explains: `map` [H,W] at input resolution covers `content` of the model's input,
+/// which shows `seen` of the photo. The rest of the photo, which the model did not see, is dimmed.
 struct DrawnMap {
   Image overlay;
   ValueRange range;

@@ -22,9 +22,9 @@ struct TrainRequest {
   std::vector<int64_t> widths{16, 32, 64, 64};
   int64_t pictures_per_class = 600;  ///< Fresh ones in every epoch.
   int64_t test_per_class = 100;
-  uint64_t seed = 1;                 ///< Of weights and training pictures; test pictures have a seed of their own.
+  uint64_t seed = 1;  ///< Of weights and training pictures; test pictures have a seed of their own.
   TrainingOptions training;
-  std::string output;                ///< The .onnx file; its card is written beside it, checkpoints to <output>.checkpoint.
+  std::string output;  ///< The .onnx file; its card is written beside it, checkpoints to <output>.checkpoint.
 };
 struct TrainResult {
   std::vector<Trainer::EpochReport> epochs;
@@ -32,8 +32,8 @@ struct TrainResult {
   int64_t test_pictures = 0;
   int64_t resumed_after = 0;  ///< Epochs that a checkpoint had already done.
 };
-/// Trains, tests on pictures never trained on, writes model and card, removes the checkpoint. Interrupted runs go on from
-/// their checkpoint. `report` is called after each epoch.
+/// Trains, tests on pictures never trained on, writes model and card, removes the checkpoint. Interrupted runs go on
+/// from their checkpoint. `report` is called after each epoch.
 TrainResult train(const TrainRequest& request, const std::function<void(const Trainer::EpochReport&)>& report = {},
                   Progress* progress = nullptr);
 
@@ -61,11 +61,11 @@ LoadedModel load_model(const ModelOptions& options);
 /// A picture as the user sees it and as the model gets it.
 struct Picture {
   std::string path;
-  std::string name;     ///< Safe and unique among the inputs; begins output file names.
-  Image photo;          ///< Upright RGB at its own size; what the tensor shows when the input is an array.
-  Rect seen;            ///< The part of the photo that the model sees.
-  Rect content;         ///< Where that part lies in the model's input (the rest is letterbox filling).
-  Tensor input;         ///< [1,C,H,W] or [1,H,W,C], model domain.
+  std::string name;  ///< Safe and unique among the inputs; begins output file names.
+  Image photo;       ///< Upright RGB at its own size; what the tensor shows when the input is an array.
+  Rect seen;         ///< The part of the photo that the model sees.
+  Rect content;      ///< Where that part lies in the model's input (the rest is letterbox filling).
+  Tensor input;      ///< [1,C,H,W] or [1,H,W,C], model domain.
 };
 
 /// Pictures and arrays named by files, folders (searched without following links; hidden files left out) and globs;
@@ -73,7 +73,8 @@ struct Picture {
 std::vector<std::string> expand_inputs(const std::vector<std::string>& names);
 /// Unique, safe names for these paths.
 std::vector<std::string> unique_names(const std::vector<std::string>& paths);
-Picture load_picture(const std::string& path, const std::string& name, const LoadedModel& model, const ImageLimits& limits = {});
+Picture load_picture(const std::string& path, const std::string& name, const LoadedModel& model,
+                     const ImageLimits& limits = {});
 /// The arrays in a .npy file [C,H,W] or [N,C,H,W], taken as already preprocessed.
 std::vector<Picture> load_pictures(const std::string& path, const std::string& name, const LoadedModel& model,
                                    const ImageLimits& limits = {});
@@ -85,8 +86,8 @@ struct Prediction {
   double probability = 0;
 };
 /// The k best classes of each row of logits; sigmoid or softmax as the model has it.
-std::vector<std::vector<Prediction>> top_classes(const Tensor& logits, const LoadedModel& model, const LayerTable& layers,
-                                                 int64_t k);
+std::vector<std::vector<Prediction>> top_classes(const Tensor& logits, const LoadedModel& model,
+                                                 const LayerTable& layers, int64_t k);
 
 /// What is common to all verbs that run a model on pictures.
 struct RunOptions {
@@ -119,25 +120,25 @@ struct ExplainRequest {
   ModelOptions model;
   RunOptions run;
   std::string methods = "grad-cam";
-  std::vector<std::string> layers;            ///< For the CAM family; several are fused. Empty: the card's or `auto`.
+  std::vector<std::string> layers;  ///< For the CAM family; several are fused. Empty: the card's or `auto`.
   std::vector<std::string> targets{"top1"};
-  std::string mask;                           ///< Picture, or folder with a mask of the same stem for each input.
-  std::string output;                         ///< Folder; made when missing.
-  bool report = false;                        ///< Also write report.html.
-  std::string color_map;                      ///< Empty: turbo, or coolwarm for signed maps.
-  std::string normalization;                  ///< Empty: max, or symmetric for signed maps; percentile for gradient maps.
+  std::string mask;           ///< Picture, or folder with a mask of the same stem for each input.
+  std::string output;         ///< Folder; made when missing.
+  bool report = false;        ///< Also write report.html.
+  std::string color_map;      ///< Empty: turbo, or coolwarm for signed maps.
+  std::string normalization;  ///< Empty: max, or symmetric for signed maps; percentile for gradient maps.
   double opacity = 0.5;
-  bool shared_scale = false;                  ///< One color scale for all maps of a method over targets.
+  bool shared_scale = false;  ///< One color scale for all maps of a method over targets.
   bool write_arrays = true;
-  std::string reference;                      ///< Picture for the target `similarity`.
+  std::string reference;  ///< Picture for the target `similarity`.
 };
 struct ExplainedMap {
   std::string method;  ///< Method string with all parameters.
   std::string title;
   std::string target;
   int64_t class_index = -1;
-  double score = 0;        ///< Value of the target.
-  double probability = -1; ///< Of the class; negative when the target is no class.
+  double score = 0;         ///< Value of the target.
+  double probability = -1;  ///< Of the class; negative when the target is no class.
   std::vector<std::string> layers;
   std::string overlay_file, values_file, input_file;
   double lowest = 0, highest = 0;  ///< Of the map at input resolution.
@@ -162,8 +163,8 @@ struct ExplainResult {
   std::string json;  ///< What result.json holds.
 };
 /// Explains every picture by every method for every target and writes overlays, arrays, a contact sheet per picture,
-/// result.json (last) and, if asked for, report.html. A picture that cannot be read is reported and the others go on; when
-/// none can, throws Error(kInvalidInput).
+/// result.json (last) and, if asked for, report.html. A picture that cannot be read is reported and the others go on;
+/// when none can, throws Error(kInvalidInput).
 ExplainResult explain(const ExplainRequest& request, Progress* progress = nullptr);
 
 /// `pellucid info`.
@@ -171,7 +172,7 @@ struct ModelInfo {
   std::vector<LayerInfo> layers;
   std::string cam_layer;  ///< Name of the layer that `auto` means; empty when there is none.
   double flops = 0;
-  std::string json;       ///< Everything, as --json prints it.
+  std::string json;  ///< Everything, as --json prints it.
 };
 ModelInfo inspect(const LoadedModel& model);
 

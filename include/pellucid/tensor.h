@@ -28,7 +28,8 @@ void set_num_threads(int num_threads = 0);
 /// Error(kFailed) instead of swapping or being killed. 0 removes the limit. Applies to the whole process.
 void set_memory_limit(int64_t bytes);
 
-/// Bytes of tensor memory held now, and the most ever held since the last reset. Counted only once a memory limit was set.
+/// Bytes of tensor memory held now, and the most ever held since the last reset. Counted only once a memory limit was
+/// set.
 int64_t memory_in_use();
 int64_t memory_peak();
 

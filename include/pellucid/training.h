@@ -9,10 +9,10 @@
 
 namespace pellucid {
 
-/// A residual network with BatchNormalization and global average pooling for [N,3,size,size] pictures, after He, Zhang, Ren,
-/// Sun, "Deep Residual Learning for Image Recognition", CVPR 2016: a 3x3 stem of stride 2, one residual block per entry of
-/// `widths` (stride 2 whenever the width changes), global average pooling, one linear layer. Weights are drawn as in He et
-/// al., ICCV 2015, from `seed`. Values are named stem.relu, block1.add, block1.relu, ..., pool, logits.
+/// A residual network with BatchNormalization and global average pooling for [N,3,size,size] pictures, after He, Zhang,
+/// Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016: a 3x3 stem of stride 2, one residual block per
+/// entry of `widths` (stride 2 whenever the width changes), global average pooling, one linear layer. Weights are drawn
+/// as in He et al., ICCV 2015, from `seed`. Values are named stem.relu, block1.add, block1.relu, ..., pool, logits.
 struct ResidualNetworkOptions {
   int64_t num_classes = 6;
   int64_t input_size = 128;
@@ -44,8 +44,8 @@ class Trainer {
   Trainer(Graph graph, TrainingOptions options);
   ~Trainer();
 
-  /// Goes on where `path` left off, when the file exists and was written by `save` for the same graph. Returns whether it
-  /// did. Throws Error(kInvalidInput) for another graph.
+  /// Goes on where `path` left off, when the file exists and was written by `save` for the same graph. Returns whether
+  /// it did. Throws Error(kInvalidInput) for another graph.
   bool resume(const std::string& path);
 
   struct EpochReport {

@@ -14,8 +14,12 @@ const char* const kBaselineAccepts = "black, white, gray, zero, mean, blur:SIGMA
 namespace {
 
 /// Pictures as [N,C,H,W] whatever layout the model has, and back.
-Tensor to_planes(const Context& context, const Tensor& t) { return context.card.channels_first ? t : t.permute({0, 3, 1, 2}); }
-Tensor from_planes(const Context& context, const Tensor& t) { return context.card.channels_first ? t : t.permute({0, 2, 3, 1}); }
+Tensor to_planes(const Context& context, const Tensor& t) {
+  return context.card.channels_first ? t : t.permute({0, 3, 1, 2});
+}
+Tensor from_planes(const Context& context, const Tensor& t) {
+  return context.card.channels_first ? t : t.permute({0, 2, 3, 1});
+}
 
 /// Separable Gaussian with reflected borders, cut off at four sigma.
 Tensor gaussian_blur(const Tensor& x, double sigma) {

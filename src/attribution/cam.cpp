@@ -1,5 +1,5 @@
-// The class activation map family. Each member is one function from activations A [N,K,h,w] and gradients G = dS/dA to a
-// raw map [N,h,w]; the frame runs the network, reshapes token layers, fuses layers, rectifies and resamples.
+// The class activation map family. Each member is one function from activations A [N,K,h,w] and gradients G = dS/dA to
+// a raw map [N,h,w]; the frame runs the network, reshapes token layers, fuses layers, rectifies and resamples.
 
 #include <cmath>
 #include <limits>
@@ -22,15 +22,17 @@ using CamRaw = std::function<Tensor(const CamInput&)>;
 Tensor as_map(const Context& context, ValueId layer, const Tensor& t) {
   if (t.dim() == 4) {
     if (t.size(2) * t.size(3) > 1) return t;
-    throw_usage("layer '" + printable(context.layers.layer(layer).name) + "' holds one position (" + shape_text(t.sizes()) +
-                "); class activation maps need a layer before the pooling");
+    throw_usage("layer '" + printable(context.layers.layer(layer).name) + "' holds one position (" +
+                shape_text(t.sizes()) + "); class activation maps need a layer before the pooling");
   }
   const TokenGrid grid = t.dim() == 3 ? token_grid(t.size(1)) : TokenGrid{};
   if (grid.rows == 0) {
     throw_usage("layer '" + printable(context.layers.layer(layer).name) + "' has shape " + shape_text(t.sizes()) +
                 "; class activation maps need [N,K,h,w] or tokens [N,T,D] that form a square grid");
   }
-  return t.narrow(1, grid.leading, grid.rows * grid.columns).transpose(1, 2).reshape({t.size(0), t.size(2), grid.rows, grid.columns});
+  return t.narrow(1, grid.leading, grid.rows * grid.columns)
+      .transpose(1, 2)
+      .reshape({t.size(0), t.size(2), grid.rows, grid.columns});
 }
 
 /// Channels weighted by one number each: sum_k w_k A_k.
@@ -41,7 +43,8 @@ Tensor weighted(const Tensor& weights, const Tensor& activations) {
 /// 0 where the denominator is 0.
 Tensor safe_ratio(const Tensor& numerator, const Tensor& denominator) {
   const Tensor dead = denominator.eq(0);
-  return at::where(dead, at::zeros_like(numerator), numerator / at::where(dead, at::ones_like(denominator), denominator));
+  return at::where(dead, at::zeros_like(numerator),
+                   numerator / at::where(dead, at::ones_like(denominator), denominator));
 }
 
 Tensor peak(const Tensor& map) { return map.flatten(1).amax(1).view({-1, 1, 1}); }
@@ -152,8 +155,8 @@ Tensor grad_cam_plus_plus_weights(const Tensor& g, const Tensor& g2, const Tenso
   return (safe_ratio(g2, 2 * g2 + total * g3) * at::relu(g)).sum({2, 3});
 }
 
-/// 2 + G sum(A), and where it has come so close to zero, or below, that the weight would mean nothing. That happens only
-/// at layers with negative activations.
+/// 2 + G sum(A), and where it has come so close to zero, or below, that the weight would mean nothing. That happens
+/// only at layers with negative activations.
 struct PlusPlusDenominator {
   Tensor value;
   Tensor unstable;  ///< bool
@@ -177,9 +180,9 @@ void inspect_grad_cam_plus_plus(const CamInput& in, Attribution& a) {
     if (s == 0) continue;
     a.diagnostics[static_cast<size_t>(i)]["unstable_weights"] = s;
     if (s > 0.05) {
-      a.notes[static_cast<size_t>(i)].push_back(
-          "grad-cam++: at " + std::to_string(std::lround(100 * s)) +
-          " % of the positions the weights are undefined, because the layer has negative activations; choose a rectified layer");
+      a.notes[static_cast<size_t>(i)].push_back("grad-cam++: at " + std::to_string(std::lround(100 * s)) +
+                                                " % of the positions the weights are undefined, because the layer has "
+                                                "negative activations; choose a rectified layer");
     }
   }
 }
@@ -243,7 +246,8 @@ struct EigenParams {
 
 template <class V>
 void describe(V& visit, EigenParams& p) {
-  visit("centered", p.centered, Flag{}, "Subtract each channel's mean first, as pytorch-grad-cam does; the paper does not.");
+  visit("centered", p.centered, Flag{},
+        "Subtract each channel's mean first, as pytorch-grad-cam does; the paper does not.");
 }
 
 /// `reference` decides the sign, which a singular vector does not have.
@@ -291,8 +295,8 @@ Attribution smooth_grad_cam_plus_plus(const Context& context, const SmoothGradCa
   const std::map<ValueId, CamInput> clean = cam_inputs(context, false);
   for (int64_t i = 0; i < num_images(context); ++i) {
     const Tensor noisy = context.input[i].unsqueeze(0) + noise * scale[i];
-    const GradientResult r = gradients(
-        context, {noisy, std::vector<int64_t>(static_cast<size_t>(p.samples), i), context.cam_layers, {}});
+    const GradientResult r =
+        gradients(context, {noisy, std::vector<int64_t>(static_cast<size_t>(p.samples), i), context.cam_layers, {}});
     for (const ValueId id : context.cam_layers) {
       const Tensor g = as_map(context, id, r.gradients.at(id)).to(at::kCPU).to(at::kDouble);
       const Tensor a = clean.at(id).activations.narrow(0, i, 1);
@@ -312,7 +316,8 @@ struct GuidedParams {
 
 template <class V>
 void describe(V& visit, GuidedParams& p) {
-  visit("upsampling", p.upsampling, one_of({"bilinear", "nearest"}), "How the class activation map reaches input size; Captum uses nearest.");
+  visit("upsampling", p.upsampling, one_of({"bilinear", "nearest"}),
+        "How the class activation map reaches input size; Captum uses nearest.");
 }
 
 Attribution guided_cam(const Context& context, const GuidedParams& p, const CamRaw& raw) {
@@ -335,8 +340,8 @@ Attribution guided_cam(const Context& context, const GuidedParams& p, const CamR
 template <class F>
 Method plain_cam(const char* id, const char* title, const char* summary, const Paper& paper, unsigned properties, F raw,
                  bool rectify = true, Fusion fusion = Fusion::kMean) {
-  return make_method<NoParams>(id, title, "cam", summary, paper, kNeedsTarget | kNeedsLayer | kNeedsGradient, properties,
-                               [raw, rectify, fusion](const Context& context, const NoParams&) {
+  return make_method<NoParams>(id, title, "cam", summary, paper, kNeedsTarget | kNeedsLayer | kNeedsGradient,
+                               properties, [raw, rectify, fusion](const Context& context, const NoParams&) {
                                  return run_cam(context, raw, true, rectify, fusion);
                                });
 }
@@ -344,8 +349,8 @@ Method plain_cam(const char* id, const char* title, const char* summary, const P
 }  // namespace
 
 Method grad_cam_method() {
-  return plain_cam("grad-cam", "Grad-CAM", "Channels weighted by the mean gradient of the score.", papers::kSelvaraju2017,
-                   kNonNegative | kScalesWithLogit, grad_cam);
+  return plain_cam("grad-cam", "Grad-CAM", "Channels weighted by the mean gradient of the score.",
+                   papers::kSelvaraju2017, kNonNegative | kScalesWithLogit, grad_cam);
 }
 
 Method counterfactual_grad_cam_method() {
@@ -355,37 +360,40 @@ Method counterfactual_grad_cam_method() {
 
 Method grad_cam_plus_plus_method() {
   return make_method<GradCamPlusPlusParams>(
-      "grad-cam++", "Grad-CAM++", "cam", "Positive gradients weighted position by position, so that several instances count.",
-      papers::kChattopadhyay2018, kNeedsTarget | kNeedsLayer | kNeedsGradient, kNonNegative,
+      "grad-cam++", "Grad-CAM++", "cam",
+      "Positive gradients weighted position by position, so that several instances count.", papers::kChattopadhyay2018,
+      kNeedsTarget | kNeedsLayer | kNeedsGradient, kNonNegative,
       [](const Context& context, const GradCamPlusPlusParams& p) {
-        return run_cam(context, [p](const CamInput& in) { return grad_cam_plus_plus_with_epsilon(in, p.epsilon); }, true, true,
-                       Fusion::kMean, p.epsilon == 0 ? CamInspection(inspect_grad_cam_plus_plus) : CamInspection());
+        return run_cam(
+            context, [p](const CamInput& in) { return grad_cam_plus_plus_with_epsilon(in, p.epsilon); }, true, true,
+            Fusion::kMean, p.epsilon == 0 ? CamInspection(inspect_grad_cam_plus_plus) : CamInspection());
       });
 }
 
 Method guided_grad_cam_method() {
-  return make_method<GuidedParams>("guided-grad-cam", "Guided Grad-CAM", "cam", "Guided backprop inside the Grad-CAM region.",
-                                   papers::kSelvaraju2017, kNeedsTarget | kNeedsLayer | kNeedsGradient, kNonNegative,
-                                   [](const Context& context, const GuidedParams& p) { return guided_cam(context, p, grad_cam); });
+  return make_method<GuidedParams>(
+      "guided-grad-cam", "Guided Grad-CAM", "cam", "Guided backprop inside the Grad-CAM region.",
+      papers::kSelvaraju2017, kNeedsTarget | kNeedsLayer | kNeedsGradient, kNonNegative,
+      [](const Context& context, const GuidedParams& p) { return guided_cam(context, p, grad_cam); });
 }
 
 Method guided_grad_cam_plus_plus_method() {
   return make_method<GuidedParams>(
-      "guided-grad-cam++", "Guided Grad-CAM++", "cam", "Guided backprop inside the Grad-CAM++ region.", papers::kChattopadhyay2018,
-      kNeedsTarget | kNeedsLayer | kNeedsGradient, kNonNegative,
+      "guided-grad-cam++", "Guided Grad-CAM++", "cam", "Guided backprop inside the Grad-CAM++ region.",
+      papers::kChattopadhyay2018, kNeedsTarget | kNeedsLayer | kNeedsGradient, kNonNegative,
       [](const Context& context, const GuidedParams& p) { return guided_cam(context, p, grad_cam_plus_plus); });
 }
 
 Method smooth_grad_cam_plus_plus_method() {
   return make_method<SmoothGradCamParams>("smooth-grad-cam++", "Smooth Grad-CAM++", "cam",
-                                          "Grad-CAM++ with gradient powers averaged over noisy copies.", papers::kOmeiza2019,
-                                          kNeedsTarget | kNeedsLayer | kNeedsGradient, kNonNegative | kStochastic,
-                                          smooth_grad_cam_plus_plus);
+                                          "Grad-CAM++ with gradient powers averaged over noisy copies.",
+                                          papers::kOmeiza2019, kNeedsTarget | kNeedsLayer | kNeedsGradient,
+                                          kNonNegative | kStochastic, smooth_grad_cam_plus_plus);
 }
 
 Method xgrad_cam_method() {
-  return plain_cam("xgrad-cam", "XGrad-CAM", "Gradients weighted by each position's share of its channel.", papers::kFu2020,
-                   kNonNegative | kScalesWithLogit, xgrad_cam);
+  return plain_cam("xgrad-cam", "XGrad-CAM", "Gradients weighted by each position's share of its channel.",
+                   papers::kFu2020, kNonNegative | kScalesWithLogit, xgrad_cam);
 }
 
 Method hires_cam_method() {
@@ -394,8 +402,9 @@ Method hires_cam_method() {
 }
 
 Method layer_cam_method() {
-  return plain_cam("layer-cam", "LayerCAM", "Positive gradients as weights of each position; fuses shallow and deep layers.",
-                   papers::kJiang2021, kNonNegative | kScalesWithLogit, layer_cam, true, Fusion::kLayerCam);
+  return plain_cam("layer-cam", "LayerCAM",
+                   "Positive gradients as weights of each position; fuses shallow and deep layers.", papers::kJiang2021,
+                   kNonNegative | kScalesWithLogit, layer_cam, true, Fusion::kLayerCam);
 }
 
 Method grad_cam_elementwise_method() {
@@ -404,11 +413,12 @@ Method grad_cam_elementwise_method() {
 }
 
 Method eigen_cam_method() {
-  return make_method<EigenParams>("eigen-cam", "Eigen-CAM", "cam", "First principal component of the activations; no class.",
-                                  papers::kMuhammad2020, kNeedsLayer, kNonNegative | kClassAgnostic,
-                                  [](const Context& context, const EigenParams& p) {
-                                    return run_cam(context, [p](const CamInput& in) { return eigen_cam(in, p); }, false, true);
-                                  });
+  return make_method<EigenParams>(
+      "eigen-cam", "Eigen-CAM", "cam", "First principal component of the activations; no class.", papers::kMuhammad2020,
+      kNeedsLayer, kNonNegative | kClassAgnostic, [](const Context& context, const EigenParams& p) {
+        return run_cam(
+            context, [p](const CamInput& in) { return eigen_cam(in, p); }, false, true);
+      });
 }
 
 Method eigen_grad_cam_method() {
@@ -416,7 +426,8 @@ Method eigen_grad_cam_method() {
                                   "First principal component of gradient times activation.", papers::kMuhammad2020,
                                   kNeedsTarget | kNeedsLayer | kNeedsGradient, kNonNegative | kScalesWithLogit,
                                   [](const Context& context, const EigenParams& p) {
-                                    return run_cam(context, [p](const CamInput& in) { return eigen_grad_cam(in, p); }, true, true);
+                                    return run_cam(
+                                        context, [p](const CamInput& in) { return eigen_grad_cam(in, p); }, true, true);
                                   });
 }
 
@@ -427,7 +438,7 @@ namespace {
 /// How the logits come out of a pooled map: logits = W mean(A) + b.
 struct CamHead {
   ValueId maps = kNoValue;
-  Tensor weights;         ///< [classes, K]; undefined when the pooled map already has one channel per class.
+  Tensor weights;  ///< [classes, K]; undefined when the pooled map already has one channel per class.
 };
 
 bool op_is(const Node& node, std::initializer_list<const char*> names) {
@@ -459,11 +470,13 @@ CamHead find_head(const Context& context) {
       const Shape& in = context.layers.shape(node->inputs[0]);
       const Shape& out = context.layers.shape(value);
       const int64_t left = c10::multiply_integers(out);
-      if (in.size() != 4 || left != in[0] * in[1]) refuse("'" + printable(node->name) + "' does not average the whole map");
+      if (in.size() != 4 || left != in[0] * in[1])
+        refuse("'" + printable(node->name) + "' does not average the whole map");
       head.maps = node->inputs[0];
       return head;
     } else if (op_is(*node, {"Gemm", "MatMul"}) && constant(1).defined()) {
-      if (head.weights.defined()) refuse("there are two linear layers, '" + printable(node->name) + "' is the lower one");
+      if (head.weights.defined())
+        refuse("there are two linear layers, '" + printable(node->name) + "' is the lower one");
       Tensor w = constant(1);
       const bool transposed = node->op == "Gemm" && node->integer("transB", 0) != 0;
       w = transposed ? w : w.t();
@@ -472,7 +485,8 @@ CamHead find_head(const Context& context) {
     } else if (op_is(*node, {"Add"}) && (constant(0).defined() || constant(1).defined())) {
       value = constant(0).defined() ? node->inputs[1] : node->inputs[0];
     } else if (op_is(*node, {"Conv"}) && constant(1).defined() && !head.weights.defined() &&
-               c10::multiply_integers(context.layers.shape(value)) == context.layers.shape(value)[0] * context.layers.shape(value)[1]) {
+               c10::multiply_integers(context.layers.shape(value)) ==
+                   context.layers.shape(value)[0] * context.layers.shape(value)[1]) {
       head.weights = constant(1).flatten(1).to(at::kCPU).to(at::kDouble);
       value = node->inputs[0];
     } else {

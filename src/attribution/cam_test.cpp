@@ -68,8 +68,8 @@ TEST(GradCamPlusPlus, ClassOneHasThirds) {
   EXPECT_TRUE(within(two_maps().explain("grad-cam++", "1", {"A"}).values, map2x2(1.0 / 3, 1, 1, 1.0 / 3), kExact));
 }
 
-// Channel 1 negated: sum(A_1) = -4 and, for class 0, G_1 = 0.5, so 2 + G sum(A) = 0 there and the weight is undefined at
-// each of its four positions, half of all; it counts as zero. Channel 2 has a negative gradient. The map is blank.
+// Channel 1 negated: sum(A_1) = -4 and, for class 0, G_1 = 0.5, so 2 + G sum(A) = 0 there and the weight is undefined
+// at each of its four positions, half of all; it counts as zero. Channel 2 has a negative gradient. The map is blank.
 TEST(GradCamPlusPlus, UndefinedWeightsAreZeroAndCounted) {
   LayerBuilder b(1, {-1, 2, 2, 2});
   b.conv_with("A", "x", at::eye(2, at::TensorOptions(at::kDouble)).view({2, 2, 1, 1}));
@@ -80,7 +80,8 @@ TEST(GradCamPlusPlus, UndefinedWeightsAreZeroAndCounted) {
   EXPECT_DOUBLE_EQ(a.diagnostics.at(0).at("unstable_weights"), 0.5);
   ASSERT_FALSE(a.notes.at(0).empty());
   EXPECT_EQ(a.notes[0][0],
-            "grad-cam++: at 50 % of the positions the weights are undefined, because the layer has negative activations; choose a "
+            "grad-cam++: at 50 % of the positions the weights are undefined, because the layer has negative "
+            "activations; choose a "
             "rectified layer");
 }
 

@@ -41,8 +41,8 @@ GradientResult gradients(const Context& context, const GradientRequest& request)
   std::map<ValueId, TensorList> value_parts, gradient_parts;
   for (int64_t begin = 0; begin < total; begin += step) {
     const int64_t count = std::min(step, total - begin);
-    const BoundTarget target = context.target.rows(
-        std::vector<int64_t>(request.rows.begin() + begin, request.rows.begin() + begin + count));
+    const BoundTarget target =
+        context.target.rows(std::vector<int64_t>(request.rows.begin() + begin, request.rows.begin() + begin + count));
     Network::RecordRequest record;
     record.wrt = request.wrt;
     record.until = {target.value()};
@@ -77,7 +77,8 @@ Tensor scores(const Context& context, const Tensor& input, const std::vector<int
   TensorList parts;
   for (int64_t begin = 0; begin < input.size(0); begin += step) {
     const int64_t count = std::min(step, input.size(0) - begin);
-    const BoundTarget target = context.target.rows(std::vector<int64_t>(rows.begin() + begin, rows.begin() + begin + count));
+    const BoundTarget target =
+        context.target.rows(std::vector<int64_t>(rows.begin() + begin, rows.begin() + begin + count));
     Request request;
     request.capture = {target.value()};
     parts.push_back(target.score(
@@ -110,8 +111,8 @@ Tensor noise_samples(const Context& context, int64_t count) {
   const Shape image = context.input.sizes().slice(1).vec();
   if (context.injected_noise.defined()) {
     if (context.injected_noise.size(0) < count || context.injected_noise.sizes().slice(1) != at::IntArrayRef(image)) {
-      throw_usage("injected noise has shape " + shape_text(context.injected_noise.sizes()) + "; [" + std::to_string(count) +
-                  ", shape of one image] was expected");
+      throw_usage("injected noise has shape " + shape_text(context.injected_noise.sizes()) + "; [" +
+                  std::to_string(count) + ", shape of one image] was expected");
     }
     return context.injected_noise.narrow(0, 0, count).to(context.input.options());
   }

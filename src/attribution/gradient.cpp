@@ -43,7 +43,8 @@ Method saliency_method() {
 Method gradient_x_input_method() {
   return make_method<NoParams>("gradient-x-input", "Gradient x input", "gradient",
                                "Derivative times the (preprocessed) input; complete for networks without biases.",
-                               papers::kShrikumar2017, kNeedsTarget | kNeedsGradient, kScalesWithLogit, gradient_x_input);
+                               papers::kShrikumar2017, kNeedsTarget | kNeedsGradient, kScalesWithLogit,
+                               gradient_x_input);
 }
 
 }  // namespace pellucid

@@ -87,10 +87,11 @@ Tensor path_integral(const Context& context, int64_t image, const Tensor& x, con
     const int64_t count = std::min(context.batch_size, n - begin);
     TensorList points;
     for (int64_t k = 0; k < count; ++k) points.push_back(b + difference * q.nodes[static_cast<size_t>(begin + k)]);
-    const Tensor g = gradients(context, {at::stack(points), std::vector<int64_t>(static_cast<size_t>(count), image), {input}, {}})
-                         .gradients.at(input)
-                         .to(at::kCPU)
-                         .to(at::kDouble);
+    const Tensor g =
+        gradients(context, {at::stack(points), std::vector<int64_t>(static_cast<size_t>(count), image), {input}, {}})
+            .gradients.at(input)
+            .to(at::kCPU)
+            .to(at::kDouble);
     for (int64_t k = 0; k < count; ++k) sum.add_(g[k], q.weights[static_cast<size_t>(begin + k)]);
     if (context.progress) {
       context.progress->report(static_cast<double>(begin + count), static_cast<double>(n), "points on the path");
@@ -149,8 +150,9 @@ Attribution integrated_gradients(const Context& context, const IntegratedGradien
 Method integrated_gradients_method() {
   return make_method<IntegratedGradientsParams>(
       "integrated-gradients", "Integrated Gradients", "gradient",
-      "Gradient integrated on the straight path from a baseline; sums to the difference of scores.", papers::kSundararajan2017,
-      kNeedsTarget | kNeedsBaseline | kNeedsGradient, kComplete | kScalesWithLogit, integrated_gradients);
+      "Gradient integrated on the straight path from a baseline; sums to the difference of scores.",
+      papers::kSundararajan2017, kNeedsTarget | kNeedsBaseline | kNeedsGradient, kComplete | kScalesWithLogit,
+      integrated_gradients);
 }
 
 }  // namespace pellucid

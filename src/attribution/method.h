@@ -34,9 +34,11 @@ Method make_method(const char* id, const char* title, const char* family, const 
 namespace papers {
 inline constexpr Paper kSimonyan2014{"simonyan2014", "Simonyan, Vedaldi, Zisserman",
                                      "Deep Inside Convolutional Networks: Visualising Image Classification Models and "
-                                     "Saliency Maps", "ICLR Workshop", 2014};
+                                     "Saliency Maps",
+                                     "ICLR Workshop", 2014};
 inline constexpr Paper kShrikumar2017{"shrikumar2017", "Shrikumar, Greenside, Kundaje",
-                                      "Learning Important Features Through Propagating Activation Differences", "ICML", 2017};
+                                      "Learning Important Features Through Propagating Activation Differences", "ICML",
+                                      2017};
 inline constexpr Paper kSmilkov2017{"smilkov2017", "Smilkov, Thorat, Kim, Viegas, Wattenberg",
                                     "SmoothGrad: Removing Noise by Adding Noise", "arXiv", 2017};
 inline constexpr Paper kHooker2019{"hooker2019", "Hooker, Erhan, Kindermans, Kim",
@@ -45,42 +47,47 @@ inline constexpr Paper kAdebayo2018{"adebayo2018", "Adebayo, Gilmer, Muelly, Goo
                                     "Sanity Checks for Saliency Maps", "NeurIPS", 2018};
 inline constexpr Paper kSundararajan2017{"sundararajan2017", "Sundararajan, Taly, Yan",
                                          "Axiomatic Attribution for Deep Networks", "ICML", 2017};
-inline constexpr Paper kZeiler2014{"zeiler2014", "Zeiler, Fergus", "Visualizing and Understanding Convolutional Networks",
-                                   "ECCV", 2014};
+inline constexpr Paper kZeiler2014{"zeiler2014", "Zeiler, Fergus",
+                                   "Visualizing and Understanding Convolutional Networks", "ECCV", 2014};
 inline constexpr Paper kSpringenberg2015{"springenberg2015", "Springenberg, Dosovitskiy, Brox, Riedmiller",
                                          "Striving for Simplicity: The All Convolutional Net", "ICLR Workshop", 2015};
 inline constexpr Paper kZhou2016{"zhou2016", "Zhou, Khosla, Lapedriza, Oliva, Torralba",
                                  "Learning Deep Features for Discriminative Localization", "CVPR", 2016};
-inline constexpr Paper kSelvaraju2017{"selvaraju2017", "Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra",
-                                      "Grad-CAM: Visual Explanations from Deep Networks via Gradient-Based Localization",
-                                      "ICCV", 2017};
+inline constexpr Paper kSelvaraju2017{
+    "selvaraju2017", "Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra",
+    "Grad-CAM: Visual Explanations from Deep Networks via Gradient-Based Localization", "ICCV", 2017};
 inline constexpr Paper kChattopadhyay2018{"chattopadhyay2018", "Chattopadhyay, Sarkar, Howlader, Balasubramanian",
-                                          "Grad-CAM++: Improved Visual Explanations for Deep Convolutional Networks", "WACV",
-                                          2018};
+                                          "Grad-CAM++: Improved Visual Explanations for Deep Convolutional Networks",
+                                          "WACV", 2018};
 inline constexpr Paper kOmeiza2019{"omeiza2019", "Omeiza, Speakman, Cintas, Weldemariam",
-                                   "Smooth Grad-CAM++: An Enhanced Inference Level Visualization Technique", "arXiv", 2019};
+                                   "Smooth Grad-CAM++: An Enhanced Inference Level Visualization Technique", "arXiv",
+                                   2019};
 inline constexpr Paper kFu2020{"fu2020", "Fu, Hu, Dong, Guo, Gao, Li",
-                               "Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation of CNNs", "BMVC", 2020};
-inline constexpr Paper kDraelos2020{"draelos2020", "Draelos, Carin",
-                                    "Use HiResCAM Instead of Grad-CAM for Faithful Explanations of Convolutional Neural "
-                                    "Networks", "arXiv", 2020};
+                               "Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation of CNNs", "BMVC",
+                               2020};
+inline constexpr Paper kDraelos2020{
+    "draelos2020", "Draelos, Carin",
+    "Use HiResCAM Instead of Grad-CAM for Faithful Explanations of Convolutional Neural "
+    "Networks",
+    "arXiv", 2020};
 inline constexpr Paper kJiang2021{"jiang2021", "Jiang, Zhang, Hou, Cheng, Wei",
-                                  "LayerCAM: Exploring Hierarchical Class Activation Maps for Localization", "IEEE TIP", 2021};
+                                  "LayerCAM: Exploring Hierarchical Class Activation Maps for Localization", "IEEE TIP",
+                                  2021};
 inline constexpr Paper kMuhammad2020{"muhammad2020", "Muhammad, Yeasin",
                                      "Eigen-CAM: Class Activation Map using Principal Components", "IJCNN", 2020};
 }  // namespace papers
 
 /// The loop that every method shares: record to the target, seed it, walk back.
 struct GradientRequest {
-  Tensor input;                 ///< [M,C,H,W]
-  std::vector<int64_t> rows;    ///< The image each row of `input` belongs to.
-  std::vector<ValueId> wrt;     ///< Values to differentiate with respect to.
+  Tensor input;               ///< [M,C,H,W]
+  std::vector<int64_t> rows;  ///< The image each row of `input` belongs to.
+  std::vector<ValueId> wrt;   ///< Values to differentiate with respect to.
   RuleMap rules;
 };
 struct GradientResult {
-  Tensor score;                 ///< [M]
-  Values values;                ///< Forward value of each `wrt`.
-  Values gradients;             ///< Of each `wrt`; zeros (for the input) where no path leads to the target.
+  Tensor score;      ///< [M]
+  Values values;     ///< Forward value of each `wrt`.
+  Values gradients;  ///< Of each `wrt`; zeros (for the input) where no path leads to the target.
   std::map<std::string, int64_t> rule_uses;
 };
 /// In passes of at most `context.batch_size` rows. A `wrt` other than the input without influence on the target throws

@@ -66,7 +66,8 @@ MethodCall MethodCall::parse(const std::string& text) {
   MethodCall call;
   call.method = find_method(id);
   if (!call.method) {
-    throw_usage("no method '" + printable(id) + "'" + did_you_mean(id, method_ids()) + " ('pellucid methods' lists all)");
+    throw_usage("no method '" + printable(id) + "'" + did_you_mean(id, method_ids()) +
+                " ('pellucid methods' lists all)");
   }
   if (colon != std::string::npos) {
     for (const std::string& part : split(text.substr(colon + 1), ',')) {
@@ -75,7 +76,8 @@ MethodCall MethodCall::parse(const std::string& text) {
         throw_usage(id + ": '" + printable(part) + "' is not NAME=VALUE");
       }
       const std::string name = trim(part.substr(0, equals));
-      if (!call.params.emplace(name, trim(part.substr(equals + 1))).second) throw_usage(id + ": " + name + " is given twice");
+      if (!call.params.emplace(name, trim(part.substr(equals + 1))).second)
+        throw_usage(id + ": " + name + " is given twice");
     }
   }
   call.method->complete(call.params);
@@ -128,11 +130,14 @@ void note_blank_maps(const Method& method, Attribution& a) {
     const Tensor raw = a.values[i];
     std::string why;
     if (raw.abs().max().item<double>() == 0) {
-      why = (method.needs & kNeedsLayer) == 0 ? "blank: every gradient is zero (saturated or dead units, or a score that ignores the picture)"
-            : method.needs & kNeedsGradient   ? "blank: the gradients or the activations of the layer are all zero"
-                                              : "blank: the activations of the layer are all zero";
+      why = (method.needs & kNeedsLayer) == 0
+                ? "blank: every gradient is zero (saturated or dead units, or a score that ignores the picture)"
+            : method.needs & kNeedsGradient ? "blank: the gradients or the activations of the layer are all zero"
+                                            : "blank: the activations of the layer are all zero";
     } else {
-      why = "blank: the map is nowhere positive before its ReLU; the counterfactual map shows what speaks against the target";
+      why =
+          "blank: the map is nowhere positive before its ReLU; the counterfactual map shows what speaks against the "
+          "target";
     }
     a.notes[static_cast<size_t>(i)].push_back(why);
   }
@@ -155,7 +160,8 @@ Attribution attribute(const MethodCall& call, const Context& given) {
   a.notes.resize(count);
   for (const Tensor* t : {&a.values, &a.map}) {
     if (!at::isfinite(*t).all().item<bool>()) {
-      throw_failed(call.method->id + ": the result is not finite; the model's weights, the input or an activation holds NaN or "
+      throw_failed(call.method->id +
+                   ": the result is not finite; the model's weights, the input or an activation holds NaN or "
                    "infinity, or float32 overflowed (try --precision float64)");
     }
   }

@@ -3,8 +3,8 @@
 //     R_in = relu(R_out)
 //   Springenberg, Dosovitskiy, Brox, Riedmiller. "Striving for Simplicity". ICLR Workshop 2015, section 3.4:
 //     R_in = 1[a > 0] relu(R_out)
-// Rectifiers are Relu, Clip(0, high), Max(x, 0), Where(x > 0, x, 0) and ThresholdedRelu; smooth activations get the nearest
-// sensible rule and a note.
+// Rectifiers are Relu, Clip(0, high), Max(x, 0), Where(x > 0, x, 0) and ThresholdedRelu; smooth activations get the
+// nearest sensible rule and a note.
 
 #include "attribution/method.h"
 #include "graph/op.h"
@@ -42,17 +42,21 @@ Attribution ruled(const Context& context, const RuleMap& rules, const char* rule
   a.notes.resize(static_cast<size_t>(num_images(context)));
   for (auto& notes : a.notes) {
     if (r.rule_uses.at(rule) == 0) {
-      notes.push_back(std::string(rule) + ": no rectifier lies between the input and the target, so this is the plain gradient" +
+      notes.push_back(std::string(rule) +
+                      ": no rectifier lies between the input and the target, so this is the plain gradient" +
                       (r.rule_uses.at(kSmoothRule) ? " with other activations clamped" : ""));
     } else if (r.rule_uses.at(kSmoothRule) > 0) {
-      notes.push_back(std::string(rule) + ": " + std::to_string(r.rule_uses.at(kSmoothRule)) +
-                      " activations are not rectifiers; there the signal is clamped at zero before the activation's own gradient");
+      notes.push_back(
+          std::string(rule) + ": " + std::to_string(r.rule_uses.at(kSmoothRule)) +
+          " activations are not rectifiers; there the signal is clamped at zero before the activation's own gradient");
     }
   }
   return a;
 }
 
-Attribution deconvnet(const Context& context, const NoParams&) { return ruled(context, deconvnet_rules(), kDeconvRule); }
+Attribution deconvnet(const Context& context, const NoParams&) {
+  return ruled(context, deconvnet_rules(), kDeconvRule);
+}
 Attribution guided_backprop(const Context& context, const NoParams&) { return guided_backprop_values(context); }
 
 }  // namespace
@@ -67,18 +71,22 @@ RuleMap guided_backprop_rules() {
   return {{kGuidedRule, is_rectifier, guided}, {kSmoothRule, is_other_activation, guided}};
 }
 
-Attribution guided_backprop_values(const Context& context) { return ruled(context, guided_backprop_rules(), kGuidedRule); }
+Attribution guided_backprop_values(const Context& context) {
+  return ruled(context, guided_backprop_rules(), kGuidedRule);
+}
 
 Method deconvnet_method() {
   return make_method<NoParams>("deconvnet", "DeconvNet", "gradient",
-                               "Backward signal rectified at every rectifier, whatever the forward pass did.", papers::kZeiler2014,
-                               kNeedsTarget | kNeedsGradient, kNonNegative | kScalesWithLogit, deconvnet);
+                               "Backward signal rectified at every rectifier, whatever the forward pass did.",
+                               papers::kZeiler2014, kNeedsTarget | kNeedsGradient, kNonNegative | kScalesWithLogit,
+                               deconvnet);
 }
 
 Method guided_backprop_method() {
   return make_method<NoParams>("guided-backprop", "Guided backpropagation", "gradient",
-                               "Gradient that keeps only positive signals through active rectifiers.", papers::kSpringenberg2015,
-                               kNeedsTarget | kNeedsGradient, kNonNegative | kScalesWithLogit, guided_backprop);
+                               "Gradient that keeps only positive signals through active rectifiers.",
+                               papers::kSpringenberg2015, kNeedsTarget | kNeedsGradient,
+                               kNonNegative | kScalesWithLogit, guided_backprop);
 }
 
 }  // namespace pellucid

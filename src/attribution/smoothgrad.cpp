@@ -80,10 +80,10 @@ Attribution vargrad(const Context& context, const SmoothGradParams& p) {
 }  // namespace
 
 Method smoothgrad_method() {
-  return make_method<SmoothGradParams>("smoothgrad", "SmoothGrad", "gradient",
-                                       "Mean signed gradient over noisy copies; the picture takes the largest magnitude.",
-                                       papers::kSmilkov2017, kNeedsTarget | kNeedsGradient,
-                                       kNonNegative | kStochastic | kScalesWithLogit, smoothgrad);
+  return make_method<SmoothGradParams>(
+      "smoothgrad", "SmoothGrad", "gradient",
+      "Mean signed gradient over noisy copies; the picture takes the largest magnitude.", papers::kSmilkov2017,
+      kNeedsTarget | kNeedsGradient, kNonNegative | kStochastic | kScalesWithLogit, smoothgrad);
 }
 
 Method smoothgrad_squared_method() {
@@ -94,7 +94,8 @@ Method smoothgrad_squared_method() {
 
 Method vargrad_method() {
   return make_method<SmoothGradParams>("vargrad", "VarGrad", "gradient", "Variance of the gradient over noisy copies.",
-                                       papers::kAdebayo2018, kNeedsTarget | kNeedsGradient, kNonNegative | kStochastic, vargrad);
+                                       papers::kAdebayo2018, kNeedsTarget | kNeedsGradient, kNonNegative | kStochastic,
+                                       vargrad);
 }
 
 }  // namespace pellucid

@@ -50,11 +50,13 @@ std::function<int(TerminalProgress&)> setup_train(CLI::App& app, GlobalOptions& 
 std::function<int(TerminalProgress&)> setup_completion(CLI::App& app, GlobalOptions& global);
 
 /// Flags for numbers that are read strictly: decimal, C locale, in range; anything else is an Error(kUsage).
-CLI::Option* add_integer(CLI::App& app, const std::string& flag, int64_t& field, int64_t low, int64_t high, const std::string& help);
-CLI::Option* add_real(CLI::App& app, const std::string& flag, double& field, double low, double high, const std::string& help);
+CLI::Option* add_integer(CLI::App& app, const std::string& flag, int64_t& field, int64_t low, int64_t high,
+                         const std::string& help);
+CLI::Option* add_real(CLI::App& app, const std::string& flag, double& field, double low, double high,
+                      const std::string& help);
 /// A flag with one of a few values.
-CLI::Option* add_choice(CLI::App& app, const std::string& flag, std::string& field, const std::vector<std::string>& choices,
-                        const std::string& help);
+CLI::Option* add_choice(CLI::App& app, const std::string& flag, std::string& field,
+                        const std::vector<std::string>& choices, const std::string& help);
 
 /// --card, --preset, --labels, --size, --device, --precision.
 void add_model_flags(CLI::App& app, ModelOptions& model);

@@ -34,12 +34,16 @@ std::function<int(TerminalProgress&)> setup_completion(CLI::App& app, GlobalOpti
     if (*shell == "bash" || *shell == "zsh") {
       if (*shell == "zsh") std::cout << "autoload -U +X bashcompinit && bashcompinit\n";
       std::cout << "_pellucid() {\n  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
-                   "  if [ $COMP_CWORD -eq 1 ]; then COMPREPLY=($(compgen -W \"" << join(names, " ") << "\" -- \"$cur\")); return; fi\n"
-                   "  case $prev in\n    -m|--method) COMPREPLY=($(compgen -W \"all " << join(ids, " ") << "\" -- \"$cur\")); return;;\n"
+                   "  if [ $COMP_CWORD -eq 1 ]; then COMPREPLY=($(compgen -W \""
+                << join(names, " ")
+                << "\" -- \"$cur\")); return; fi\n"
+                   "  case $prev in\n    -m|--method) COMPREPLY=($(compgen -W \"all "
+                << join(ids, " ")
+                << "\" -- \"$cur\")); return;;\n"
                    "  esac\n  case ${COMP_WORDS[1]} in\n";
       for (const auto& [name, flags] : list) {
-        std::cout << "    " << name << ") COMPREPLY=($(compgen -f -W \"" << join(flags, " ") << (name == "methods" ? " " + join(ids, " ") : "")
-                  << "\" -- \"$cur\"));;\n";
+        std::cout << "    " << name << ") COMPREPLY=($(compgen -f -W \"" << join(flags, " ")
+                  << (name == "methods" ? " " + join(ids, " ") : "") << "\" -- \"$cur\"));;\n";
       }
       std::cout << "  esac\n}\ncomplete -o filenames -F _pellucid pellucid\n";
       return 0;
@@ -48,7 +52,8 @@ std::function<int(TerminalProgress&)> setup_completion(CLI::App& app, GlobalOpti
       std::cout << "complete -c pellucid -n __fish_use_subcommand -f -a \"" << join(names, " ") << "\"\n";
       for (const auto& [name, flags] : list) {
         for (const std::string& flag : flags) {
-          std::cout << "complete -c pellucid -n \"__fish_seen_subcommand_from " << name << "\" -l " << flag.substr(2) << "\n";
+          std::cout << "complete -c pellucid -n \"__fish_seen_subcommand_from " << name << "\" -l " << flag.substr(2)
+                    << "\n";
         }
       }
       std::cout << "complete -c pellucid -l method -x -a \"all " << join(ids, " ") << "\"\n";

@@ -12,8 +12,11 @@ std::function<int(TerminalProgress&)> setup_dataset(CLI::App& app, GlobalOptions
     int64_t seed = 1, size = 128, per_class = 100;
   };
   auto o = std::make_shared<Options>();
-  app.add_option("kind", o->kind, "an8flower: flowers in which the color of one part decides the class")->required()->type_name("KIND");
-  add_choice(app, "--variant", o->variant, {"single-6c", "double-12c"}, "Which part decides: petals, or petals or stem");
+  app.add_option("kind", o->kind, "an8flower: flowers in which the color of one part decides the class")
+      ->required()
+      ->type_name("KIND");
+  add_choice(app, "--variant", o->variant, {"single-6c", "double-12c"},
+             "Which part decides: petals, or petals or stem");
   add_integer(app, "--per-class", o->per_class, 1, 1000000, "Pictures of each class");
   add_integer(app, "--size", o->size, 16, 2048, "Side in pixels");
   add_integer(app, "--seed", o->seed, 0, INT64_MAX, "The same seed gives the same bytes");

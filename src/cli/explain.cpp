@@ -12,15 +12,18 @@ std::function<int(TerminalProgress&)> setup_explain(CLI::App& app, GlobalOptions
   request->output = "explanations";
   auto extra = std::make_shared<ParamMap>();
   app.add_option("model", request->model.path, "ONNX file")->required()->type_name("MODEL");
-  app.add_option("inputs", request->run.inputs, "Pictures, folders, globs, or .npy arrays that are already preprocessed")
+  app.add_option("inputs", request->run.inputs,
+                 "Pictures, folders, globs, or .npy arrays that are already preprocessed")
       ->required()
       ->type_name("IMAGE...");
   app.add_option("-m,--method", request->methods,
-                 "Methods with parameters, separated by commas: grad-cam,integrated-gradients:steps=100; or all (default grad-cam)")
+                 "Methods with parameters, separated by commas: grad-cam,integrated-gradients:steps=100; or all "
+                 "(default grad-cam)")
       ->type_name("LIST")
       ->group("What to explain");
   app.add_option("-l,--layer", request->layers,
-                 "Layer for class activation maps: name, unique suffix, glob, #index, auto, last-conv, first-conv; several are fused")
+                 "Layer for class activation maps: name, unique suffix, glob, #index, auto, last-conv, first-conv; "
+                 "several are fused")
       ->type_name("NAME")
       ->allow_extra_args(false)
       ->group("What to explain");
@@ -30,25 +33,32 @@ std::function<int(TerminalProgress&)> setup_explain(CLI::App& app, GlobalOptions
       ->type_name("TARGET")
       ->allow_extra_args(false)
       ->group("What to explain");
-  app.add_option("--mask", request->mask, "What the maps should find, as a picture or a folder of pictures: scores are added")
+  app.add_option("--mask", request->mask,
+                 "What the maps should find, as a picture or a folder of pictures: scores are added")
       ->type_name("PATH")
       ->group("What to explain");
   app.add_option("--reference", request->reference, "Picture that the target 'similarity' compares with")
       ->type_name("FILE")
       ->group("What to explain");
-  app.add_option("-o,--output", request->output, "Folder for the results (default explanations)")->type_name("DIR")->group("Output");
+  app.add_option("-o,--output", request->output, "Folder for the results (default explanations)")
+      ->type_name("DIR")
+      ->group("Output");
   app.add_flag("--report", request->report, "Also write report.html, one page with all pictures")->group("Output");
   std::vector<std::string> maps;
   for (const ColorMap& m : color_maps()) maps.emplace_back(m.name);
-  add_choice(app, "--colormap", request->color_map, maps, "Colors (default turbo, coolwarm for signed maps)")->group("Output");
+  add_choice(app, "--colormap", request->color_map, maps, "Colors (default turbo, coolwarm for signed maps)")
+      ->group("Output");
   add_choice(app, "--normalization", request->normalization, {"max", "min-max", "symmetric", "percentile", "none"},
              "How numbers become colors (default max, percentile for gradient maps)")
       ->group("Output");
   add_real(app, "--heatmap-opacity", request->opacity, 0, 1, "Weight of the colors over the photo")->group("Output");
-  app.add_flag_callback("--shared-scale", [request] { request->shared_scale = true; },
-                        "Draw a method's maps for several targets on one color scale")
+  app.add_flag_callback(
+         "--shared-scale", [request] { request->shared_scale = true; },
+         "Draw a method's maps for several targets on one color scale")
       ->group("Output");
-  app.add_flag_callback("--no-arrays", [request] { request->write_arrays = false; }, "Write no .npy files")->group("Output");
+  app.add_flag_callback(
+         "--no-arrays", [request] { request->write_arrays = false; }, "Write no .npy files")
+      ->group("Output");
   // Parameters of methods as flags of their own: --steps 100 reaches every chosen method that has `steps`.
   std::map<std::string, std::string> help;
   for (const Method& m : methods()) {
@@ -60,7 +70,8 @@ std::function<int(TerminalProgress&)> setup_explain(CLI::App& app, GlobalOptions
   for (const auto& [name, text] : help) {
     std::string flag = name;
     std::replace(flag.begin(), flag.end(), '_', '-');
-    app.add_option_function<std::string>("--" + flag, [extra, name = name](const std::string& value) { (*extra)[name] = value; }, text)
+    app.add_option_function<std::string>(
+           "--" + flag, [extra, name = name](const std::string& value) { (*extra)[name] = value; }, text)
         ->type_name("VALUE")
         ->group("Parameters of methods");
   }
@@ -108,7 +119,8 @@ std::function<int(TerminalProgress&)> setup_explain(CLI::App& app, GlobalOptions
       bool scored = false;
       for (const ExplainedMap& m : p.maps) scored = scored || m.localization;
       for (const ExplainedMap& m : p.maps) {
-        std::vector<std::string> row{"  " + m.method.substr(0, 60), printable(m.target, 30), number_text(std::round(m.score * 1000) / 1000),
+        std::vector<std::string> row{"  " + m.method.substr(0, 60), printable(m.target, 30),
+                                     number_text(std::round(m.score * 1000) / 1000),
                                      number_text(std::round(m.milliseconds * 10) / 10)};
         if (scored) {
           const auto& l = m.localization;
@@ -124,7 +136,8 @@ std::function<int(TerminalProgress&)> setup_explain(CLI::App& app, GlobalOptions
       header.emplace_back("picture");
       std::cout << text_table(header, rows);
     }
-    std::cout << "written to " << printable(request->output) << "/" << (request->report ? result.report_file : result.result_file) << "\n";
+    std::cout << "written to " << printable(request->output) << "/"
+              << (request->report ? result.report_file : result.result_file) << "\n";
     return result.num_failed ? static_cast<int>(ErrorKind::kInvalidInput) : 0;
   };
 }

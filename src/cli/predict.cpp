@@ -11,7 +11,9 @@ namespace pellucid {
 std::function<int(TerminalProgress&)> setup_predict(CLI::App& app, GlobalOptions& global) {
   auto request = std::make_shared<PredictRequest>();
   app.add_option("model", request->model.path, "ONNX file")->required()->type_name("MODEL");
-  app.add_option("inputs", request->run.inputs, "Pictures, folders, globs, or preprocessed .npy arrays")->required()->type_name("IMAGE...");
+  app.add_option("inputs", request->run.inputs, "Pictures, folders, globs, or preprocessed .npy arrays")
+      ->required()
+      ->type_name("IMAGE...");
   add_integer(app, "--top", request->top, 1, 100000, "Classes to print");
   add_model_flags(app, request->model);
   add_run_flags(app, request->run);
@@ -26,7 +28,8 @@ std::function<int(TerminalProgress&)> setup_predict(CLI::App& app, GlobalOptions
         row["error"] = p.error;
       }
       for (const Prediction& c : p.classes) {
-        row["classes"].push_back({{"index", c.index}, {"label", c.label}, {"logit", c.logit}, {"probability", c.probability}});
+        row["classes"].push_back(
+            {{"index", c.index}, {"label", c.label}, {"logit", c.logit}, {"probability", c.probability}});
       }
       json.push_back(std::move(row));
     }
@@ -42,7 +45,8 @@ std::function<int(TerminalProgress&)> setup_predict(CLI::App& app, GlobalOptions
       std::cout << printable(p.path) << "\n";
       std::vector<std::vector<std::string>> rows;
       for (const Prediction& c : p.classes) {
-        rows.push_back({"  " + std::to_string(c.index), printable(c.label, 60), number_text(std::round(c.logit * 1000) / 1000),
+        rows.push_back({"  " + std::to_string(c.index), printable(c.label, 60),
+                        number_text(std::round(c.logit * 1000) / 1000),
                         number_text(std::round(c.probability * 1e4) / 1e4)});
       }
       std::cout << text_table({"  class", "label", "logit", "probability"}, rows);

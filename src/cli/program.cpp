@@ -42,7 +42,8 @@ std::vector<std::string> verb_names() {
 }
 
 /// CLI11's own errors in our words: one line, with the nearest flag.
-std::string parse_problem(const CLI::App& app, const CLI::ParseError& error, const std::vector<std::string>& arguments) {
+std::string parse_problem(const CLI::App& app, const CLI::ParseError& error,
+                          const std::vector<std::string>& arguments) {
   const CLI::App* verb = nullptr;
   for (const CLI::App* sub : app.get_subcommands()) verb = sub;
   if (!verb && !arguments.empty() && arguments.front()[0] != '-') {
@@ -57,12 +58,13 @@ std::string parse_problem(const CLI::App& app, const CLI::ParseError& error, con
     for (const std::string& extra : verb->remaining(true)) {
       if (!extra.empty() && extra[0] == '-') {
         const std::string flag = extra.substr(0, extra.find('='));
-        return std::string(verb->get_name()) + ": no flag '" + printable(flag) + "'" + did_you_mean(flag, flags) + " (pellucid " +
-               verb->get_name() + " --help)";
+        return std::string(verb->get_name()) + ": no flag '" + printable(flag) + "'" + did_you_mean(flag, flags) +
+               " (pellucid " + verb->get_name() + " --help)";
       }
     }
     for (const std::string& extra : verb->remaining(true)) {
-      return std::string(verb->get_name()) + ": unexpected '" + printable(extra) + "' (pellucid " + verb->get_name() + " --help)";
+      return std::string(verb->get_name()) + ": unexpected '" + printable(extra) + "' (pellucid " + verb->get_name() +
+             " --help)";
     }
   }
   std::string problem = printable(error.what(), 300);
@@ -78,13 +80,14 @@ std::string parse_problem(const CLI::App& app, const CLI::ParseError& error, con
 }  // namespace
 
 const std::vector<Verb>& verbs() {
-  static const std::vector<Verb> table{{"explain", "Show why a model gave its answer for a picture", setup_explain},
-                                       {"predict", "Print the best classes for pictures", setup_predict},
-                                       {"info", "List a model's layers, shapes, receptive fields and costs", setup_info},
-                                       {"methods", "List the explanation methods, or show one", setup_methods},
-                                       {"dataset", "Write generated pictures whose discriminative part is known", setup_dataset},
-                                       {"train", "Train a small network on generated pictures and write it as ONNX", setup_train},
-                                       {"completion", "Print a completion script for a shell", setup_completion}};
+  static const std::vector<Verb> table{
+      {"explain", "Show why a model gave its answer for a picture", setup_explain},
+      {"predict", "Print the best classes for pictures", setup_predict},
+      {"info", "List a model's layers, shapes, receptive fields and costs", setup_info},
+      {"methods", "List the explanation methods, or show one", setup_methods},
+      {"dataset", "Write generated pictures whose discriminative part is known", setup_dataset},
+      {"train", "Train a small network on generated pictures and write it as ONNX", setup_train},
+      {"completion", "Print a completion script for a shell", setup_completion}};
   return table;
 }
 
@@ -119,7 +122,8 @@ void TerminalProgress::clear() {
   shown_ = -1;
 }
 
-CLI::Option* add_integer(CLI::App& app, const std::string& flag, int64_t& field, int64_t low, int64_t high, const std::string& help) {
+CLI::Option* add_integer(CLI::App& app, const std::string& flag, int64_t& field, int64_t low, int64_t high,
+                         const std::string& help) {
   const std::string fallback = std::to_string(field);
   return app
       .add_option_function<std::string>(
@@ -138,7 +142,8 @@ CLI::Option* add_integer(CLI::App& app, const std::string& flag, int64_t& field,
       ->type_name("N");
 }
 
-CLI::Option* add_real(CLI::App& app, const std::string& flag, double& field, double low, double high, const std::string& help) {
+CLI::Option* add_real(CLI::App& app, const std::string& flag, double& field, double low, double high,
+                      const std::string& help) {
   const std::string fallback = number_text(field);
   return app
       .add_option_function<std::string>(
@@ -146,8 +151,8 @@ CLI::Option* add_real(CLI::App& app, const std::string& flag, double& field, dou
           [&field, flag, low, high, fallback](const std::string& text) {
             double value = 0;
             if (!parse_double(text, value) || !(value >= low && value <= high)) {
-              throw_usage(flag.substr(2) + " is '" + printable(text) + "'; it must be a number between " + number_text(low) +
-                          " and " + number_text(high) + " (default " + fallback + ")");
+              throw_usage(flag.substr(2) + " is '" + printable(text) + "'; it must be a number between " +
+                          number_text(low) + " and " + number_text(high) + " (default " + fallback + ")");
             }
             field = value;
           },
@@ -155,15 +160,15 @@ CLI::Option* add_real(CLI::App& app, const std::string& flag, double& field, dou
       ->type_name("X");
 }
 
-CLI::Option* add_choice(CLI::App& app, const std::string& flag, std::string& field, const std::vector<std::string>& choices,
-                        const std::string& help) {
+CLI::Option* add_choice(CLI::App& app, const std::string& flag, std::string& field,
+                        const std::vector<std::string>& choices, const std::string& help) {
   return app
       .add_option_function<std::string>(
           flag,
           [&field, flag, choices](const std::string& text) {
             if (std::find(choices.begin(), choices.end(), text) == choices.end()) {
-              throw_usage(flag.substr(2) + " is '" + printable(text) + "'; one of " + join(choices, ", ") + " was expected" +
-                          did_you_mean(text, choices));
+              throw_usage(flag.substr(2) + " is '" + printable(text) + "'; one of " + join(choices, ", ") +
+                          " was expected" + did_you_mean(text, choices));
             }
             field = text;
           },
@@ -172,7 +177,9 @@ CLI::Option* add_choice(CLI::App& app, const std::string& flag, std::string& fie
 }
 
 void add_model_flags(CLI::App& app, ModelOptions& model) {
-  app.add_option("--card", model.card, "Model card (JSON); by default NAME.json beside NAME.onnx")->type_name("FILE")->group("Model");
+  app.add_option("--card", model.card, "Model card (JSON); by default NAME.json beside NAME.onnx")
+      ->type_name("FILE")
+      ->group("Model");
   add_choice(app, "--preset", model.preset, card_presets(), "Preprocessing instead of a card")->group("Model");
   app.add_option("--labels", model.labels, "Class names, one per line")->type_name("FILE")->group("Model");
   app.add_option_function<std::string>(
@@ -180,8 +187,9 @@ void add_model_flags(CLI::App& app, ModelOptions& model) {
          [&model](const std::string& text) {
            const size_t x = text.find('x');
            int64_t width = 0, height = 0;
-           const bool ok = x == std::string::npos ? parse_int(text, width) && ((height = width), true)
-                                                  : parse_int(text.substr(0, x), width) && parse_int(text.substr(x + 1), height);
+           const bool ok = x == std::string::npos
+                               ? parse_int(text, width) && ((height = width), true)
+                               : parse_int(text.substr(0, x), width) && parse_int(text.substr(x + 1), height);
            if (!ok || width < 1 || height < 1 || width > 16384 || height > 16384) {
              throw_usage("size is '" + printable(text) + "'; SIDE or WIDTHxHEIGHT in pixels (1 to 16384) was expected");
            }
@@ -195,10 +203,14 @@ void add_model_flags(CLI::App& app, ModelOptions& model) {
   app.add_option_function<std::string>(
          "--precision",
          [&model](const std::string& text) {
-           if (text == "float32") model.precision = Precision::kFloat32;
-           else if (text == "float64") model.precision = Precision::kFloat64;
-           else if (text == "bf16") model.precision = Precision::kBFloat16;
-           else throw_usage("precision is '" + printable(text) + "'; one of float32, float64, bf16 was expected");
+           if (text == "float32")
+             model.precision = Precision::kFloat32;
+           else if (text == "float64")
+             model.precision = Precision::kFloat64;
+           else if (text == "bf16")
+             model.precision = Precision::kBFloat16;
+           else
+             throw_usage("precision is '" + printable(text) + "'; one of float32, float64, bf16 was expected");
          },
          "float32, float64 or bf16 (default float32)")
       ->type_name("NAME")
@@ -211,13 +223,15 @@ void add_run_flags(CLI::App& app, RunOptions& run) {
          "--seed",
          [&run](const std::string& text) {
            int64_t value = 0;
-           if (!parse_int(text, value) || value < 0) throw_usage("seed is '" + printable(text) + "'; it must be an integer >= 0 (default 0)");
+           if (!parse_int(text, value) || value < 0)
+             throw_usage("seed is '" + printable(text) + "'; it must be an integer >= 0 (default 0)");
            run.seed = static_cast<uint64_t>(value);
          },
          "Of everything random (default 0)")
       ->type_name("N")
       ->group("Running");
-  add_integer(app, "--max-pixels", run.image_limits.max_pixels, 1, int64_t{1} << 32, "Largest picture accepted")->group("Running");
+  add_integer(app, "--max-pixels", run.image_limits.max_pixels, 1, int64_t{1} << 32, "Largest picture accepted")
+      ->group("Running");
 }
 
 std::string text_table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows) {
@@ -243,8 +257,9 @@ int run_program(int argc, char** argv) {
   GlobalOptions global;
   hold_standard_streams();
   try {
-    CLI::App app{"Pellucid shows what a convolutional network has learned and why it answered as it did, from its ONNX file.",
-                 "pellucid"};
+    CLI::App app{
+        "Pellucid shows what a convolutional network has learned and why it answered as it did, from its ONNX file.",
+        "pellucid"};
     app.set_version_flag("--version", std::string("pellucid ") + PELLUCID_VERSION);
     app.require_subcommand(1);
     app.failure_message([](const CLI::App*, const CLI::Error&) { return std::string(); });
@@ -256,11 +271,13 @@ int run_program(int argc, char** argv) {
       auto runner = verb.setup(*sub, global);
       sub->add_flag("--json", global.json, "Print the result as JSON on stdout")->group("Running");
       sub->add_flag("-q,--quiet", global.quiet, "No progress bar and no notes")->group("Running");
-      add_integer(*sub, "--threads", global.threads, 0, 4096, "Threads to compute with; 0 takes all cores")->group("Running");
+      add_integer(*sub, "--threads", global.threads, 0, 4096, "Threads to compute with; 0 takes all cores")
+          ->group("Running");
       add_integer(*sub, "--max-memory", global.max_memory_mb, 0, int64_t{1} << 40,
                   "Most MiB of tensors; 0 takes nine tenths of the machine's memory")
           ->group("Running");
-      add_real(*sub, "--timeout", global.timeout_s, 0, 1e9, "Seconds after which the run is stopped; 0 never")->group("Running");
+      add_real(*sub, "--timeout", global.timeout_s, 0, 1e9, "Seconds after which the run is stopped; 0 never")
+          ->group("Running");
       runners.emplace_back(sub, std::move(runner));
     }
     try {

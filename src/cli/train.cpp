@@ -18,7 +18,8 @@ std::function<int(TerminalProgress&)> setup_train(CLI::App& app, GlobalOptions& 
   TrainRequest& r = o->request;
   add_choice(app, "--variant", o->variant, {"single-6c", "double-12c"}, "Flower pictures to learn");
   add_integer(app, "--epochs", r.training.epochs, 1, 10000, "Passes");
-  add_integer(app, "--pictures-per-class", r.pictures_per_class, 1, 1000000, "Fresh training pictures of each class in every epoch");
+  add_integer(app, "--pictures-per-class", r.pictures_per_class, 1, 1000000,
+              "Fresh training pictures of each class in every epoch");
   add_integer(app, "--test-per-class", r.test_per_class, 1, 100000, "Test pictures of each class");
   add_integer(app, "--batch-size", r.training.batch_size, 2, 4096, "Pictures per step");
   add_real(app, "--learning-rate", r.training.learning_rate, 1e-7, 10, "Largest step size");
@@ -36,7 +37,8 @@ std::function<int(TerminalProgress&)> setup_train(CLI::App& app, GlobalOptions& 
     for (const std::string& part : split(o->widths, ',')) {
       int64_t width = 0;
       if (!parse_int(trim(part), width) || width < 1 || width > 4096) {
-        throw_usage("widths is '" + printable(o->widths) + "'; integers between 1 and 4096, separated by commas, were expected");
+        throw_usage("widths is '" + printable(o->widths) +
+                    "'; integers between 1 and 4096, separated by commas, were expected");
       }
       request.widths.push_back(width);
     }
@@ -45,22 +47,26 @@ std::function<int(TerminalProgress&)> setup_train(CLI::App& app, GlobalOptions& 
         [&](const Trainer::EpochReport& e) {
           progress.clear();
           if (!global.json && !global.quiet) {
-            std::cout << "epoch " << e.epoch << ": loss " << number_text(std::round(e.loss * 1e5) / 1e5) << ", accuracy "
-                      << number_text(std::round(e.accuracy * 1e4) / 1e4) << ", " << std::lround(e.seconds) << " s" << std::endl;
+            std::cout << "epoch " << e.epoch << ": loss " << number_text(std::round(e.loss * 1e5) / 1e5)
+                      << ", accuracy " << number_text(std::round(e.accuracy * 1e4) / 1e4) << ", "
+                      << std::lround(e.seconds) << " s" << std::endl;
           }
         },
         &progress);
     progress.clear();
     if (global.json) {
-      nlohmann::ordered_json json{{"output", request.output}, {"test_accuracy", result.test_accuracy}, {"test_pictures", result.test_pictures},
+      nlohmann::ordered_json json{{"output", request.output},
+                                  {"test_accuracy", result.test_accuracy},
+                                  {"test_pictures", result.test_pictures},
                                   {"resumed_after", result.resumed_after}};
       for (const auto& e : result.epochs) {
-        json["epochs"].push_back({{"epoch", e.epoch}, {"loss", e.loss}, {"accuracy", e.accuracy}, {"seconds", e.seconds}});
+        json["epochs"].push_back(
+            {{"epoch", e.epoch}, {"loss", e.loss}, {"accuracy", e.accuracy}, {"seconds", e.seconds}});
       }
       std::cout << json_text(json) << "\n";
     } else {
-      std::cout << "test accuracy " << number_text(std::round(result.test_accuracy * 1e4) / 1e4) << " on " << result.test_pictures
-                << " pictures; written to " << printable(request.output) << "\n";
+      std::cout << "test accuracy " << number_text(std::round(result.test_accuracy * 1e4) / 1e4) << " on "
+                << result.test_pictures << " pictures; written to " << printable(request.output) << "\n";
     }
     return 0;
   };

@@ -16,8 +16,8 @@ std::atomic<int64_t> g_limit{0};
 std::atomic<int64_t> g_used{0};
 std::atomic<int64_t> g_peak{0};
 
-/// Stands before the data of every block. LibTorch wants the address of a block to be its context as well, so the account
-/// cannot live beside it. A cache line long, to keep the data aligned as LibTorch promises.
+/// Stands before the data of every block. LibTorch wants the address of a block to be its context as well, so the
+/// account cannot live beside it. A cache line long, to keep the data aligned as LibTorch promises.
 struct alignas(64) Header {
   void* block;
   int64_t bytes;

@@ -41,9 +41,10 @@ void SpecVisitor::operator()(const char* name, std::string& field, const TextLik
 
 namespace {
 
-[[noreturn]] void refuse(const std::string& owner, const char* name, const std::string& value, const std::string& accepts,
-                         const std::string& fallback) {
-  throw_usage(owner + ": " + name + " is '" + printable(value) + "'; it must be " + accepts + " (default " + fallback + ")");
+[[noreturn]] void refuse(const std::string& owner, const char* name, const std::string& value,
+                         const std::string& accepts, const std::string& fallback) {
+  throw_usage(owner + ": " + name + " is '" + printable(value) + "'; it must be " + accepts + " (default " + fallback +
+              ")");
 }
 
 }  // namespace

@@ -5,7 +5,8 @@ namespace pellucid {
 
 Localization localization(const Tensor& map, const Tensor& mask) {
   if (map.dim() != 2 || map.sizes() != mask.sizes()) {
-    throw_usage("localization: map " + shape_text(map.sizes()) + " and mask " + shape_text(mask.sizes()) + " must have one size");
+    throw_usage("localization: map " + shape_text(map.sizes()) + " and mask " + shape_text(mask.sizes()) +
+                " must have one size");
   }
   const Tensor inside = mask.to(at::kBool).flatten();
   const int64_t area = inside.sum().item<int64_t>();

@@ -111,7 +111,8 @@ void GraphBuilder::input(const std::string& name, Shape shape, at::ScalarType ty
 
 void GraphBuilder::input_of_unknown_shape(const std::string& name, at::ScalarType type) {
   const ValueId id = value_named(name);
-  if (defined_[static_cast<size_t>(id)]++) throw_invalid(graph_.name + ": input '" + printable(name) + "' is defined twice");
+  if (defined_[static_cast<size_t>(id)]++)
+    throw_invalid(graph_.name + ": input '" + printable(name) + "' is defined twice");
   graph_.inputs_.push_back(GraphInput{id, type, false, {}});
 }
 
@@ -173,8 +174,9 @@ Graph GraphBuilder::finish() {
     for (const ValueId in : graph_.nodes_[i].inputs) {
       if (in == kNoValue) continue;
       if (!defined_[static_cast<size_t>(in)]) {
-        throw_invalid(file + ": node '" + printable(graph_.nodes_[i].name) + "' (" + graph_.nodes_[i].op + "): its input '" +
-                      printable(graph_.value(in).name) + "' is not produced by any node, input or initializer");
+        throw_invalid(file + ": node '" + printable(graph_.nodes_[i].name) + "' (" + graph_.nodes_[i].op +
+                      "): its input '" + printable(graph_.value(in).name) +
+                      "' is not produced by any node, input or initializer");
       }
       if (graph_.value(in).producer >= 0) {
         ++waiting[i];

@@ -127,8 +127,8 @@ void LayerTable::measure(const Graph& graph) {
         f.center -= f.jump * (1 - 1 / scale) / 2;
         f.jump /= scale;
       }
-    } else if (is_any(node.op, {"Gemm", "MatMul", "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", "ReduceMean", "ReduceMax",
-                                "ReduceSum", "Flatten", "Reshape", "Einsum", "InstanceNormalization",
+    } else if (is_any(node.op, {"Gemm", "MatMul", "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", "ReduceMean",
+                                "ReduceMax", "ReduceSum", "Flatten", "Reshape", "Einsum", "InstanceNormalization",
                                 "GroupNormalization", "Softmax"}) &&
                !(node.op == "Reshape" && info.shape.size() == 4 && in_shape->size() == 4)) {
       const bool one_by_one = in_shape->size() == 4 && !is_spatial(*in_shape);
@@ -157,8 +157,8 @@ void LayerTable::find_logits(const Graph& graph) {
   const Node* node = graph.producer_of(output_);
   while (node && is_any(node->op, {"Identity", "Dropout", "Flatten", "Reshape", "Squeeze", "Cast"})) {
     const Node* before = graph.producer_of(node->inputs[0]);
-    if (!before || !is_any(before->op, {"Softmax", "LogSoftmax", "Sigmoid", "Identity", "Dropout", "Flatten", "Reshape", "Squeeze",
-                                        "Cast"})) {
+    if (!before || !is_any(before->op, {"Softmax", "LogSoftmax", "Sigmoid", "Identity", "Dropout", "Flatten", "Reshape",
+                                        "Squeeze", "Cast"})) {
       return;
     }
     node = before;
@@ -183,12 +183,13 @@ void LayerTable::judge_cam(const Graph& graph) {
     }
   }
   for (LayerInfo& info : layers_) {
-    info.suits_cam = info.value != logits_ && leads[static_cast<size_t>(info.value)] && is_spatial(info.shape) && !info.rows.whole;
+    info.suits_cam =
+        info.value != logits_ && leads[static_cast<size_t>(info.value)] && is_spatial(info.shape) && !info.rows.whole;
   }
   // The last such map that is a feature: not a copy, not pooled or resized, and not the class map of a segmenter.
   const auto is_feature = [&](const LayerInfo& info) {
-    return !is_any(info.op, {"MaxPool", "AveragePool", "LpPool", "Dropout", "Identity", "Pad", "Transpose", "Resize", "Upsample",
-                             "Slice", "Reshape", "Cast"}) &&
+    return !is_any(info.op, {"MaxPool", "AveragePool", "LpPool", "Dropout", "Identity", "Pad", "Transpose", "Resize",
+                             "Upsample", "Slice", "Reshape", "Cast"}) &&
            !(out_shape.size() == 4 && info.shape[1] == out_shape[1]);
   };
   const LayerInfo* best = nullptr;
@@ -204,7 +205,8 @@ void LayerTable::judge_cam(const Graph& graph) {
   const LayerInfo* candidate = nullptr;
   for (LayerInfo& info : layers_) {
     if (!leads[static_cast<size_t>(info.value)]) continue;
-    if (info.shape.size() == 3 && token_grid(info.shape[1]).rows > 0 && !is_any(info.op, {"Reshape", "Transpose", "Concat"})) {
+    if (info.shape.size() == 3 && token_grid(info.shape[1]).rows > 0 &&
+        !is_any(info.op, {"Reshape", "Transpose", "Concat"})) {
       info.suits_cam = true;
       if (is_any(info.op, {"LayerNormalization", "Add"})) candidate = &info;
     }
@@ -216,7 +218,8 @@ void LayerTable::judge_cam(const Graph& graph) {
 
 ValueId LayerTable::default_cam_layer() const {
   if (cam_layer_ == kNoValue) {
-    throw_usage(file_ + ": no layer holds a spatial map before the output, so class activation maps need --layer; "
+    throw_usage(file_ +
+                ": no layer holds a spatial map before the output, so class activation maps need --layer; "
                 "gradient and perturbation methods work without one");
   }
   return cam_layer_;
@@ -278,8 +281,8 @@ std::vector<ValueId> LayerTable::find_all(const std::string& name) const {
     names.push_back(info.name);
     if (info.node != info.name) names.push_back(info.node);
   }
-  throw_usage(file_ + ": no layer '" + printable(name) + "'" + did_you_mean(name, names) + " ('pellucid info' lists all " +
-              std::to_string(layers_.size()) + ")");
+  throw_usage(file_ + ": no layer '" + printable(name) + "'" + did_you_mean(name, names) +
+              " ('pellucid info' lists all " + std::to_string(layers_.size()) + ")");
 }
 
 ValueId LayerTable::find(const std::string& name) const {

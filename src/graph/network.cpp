@@ -13,9 +13,11 @@ namespace {
 at::Device device_from(const std::string& text) {
   if (text == "cpu") return at::kCPU;
   if (text == "cuda" || text.rfind("cuda:", 0) == 0) {
-    if (!at::hasCUDA()) throw_usage("device '" + text + "' is not available: this LibTorch has no CUDA or there is no GPU; 'cpu' works");
+    if (!at::hasCUDA())
+      throw_usage("device '" + text + "' is not available: this LibTorch has no CUDA or there is no GPU; 'cpu' works");
     int64_t index = 0;
-    if (text.size() > 5 && !parse_int(text.substr(5), index)) throw_usage("device is '" + printable(text) + "'; cpu, cuda or cuda:N was expected");
+    if (text.size() > 5 && !parse_int(text.substr(5), index))
+      throw_usage("device is '" + printable(text) + "'; cpu, cuda or cuda:N was expected");
     return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
   }
   throw_usage("device is '" + printable(text) + "'; cpu, cuda or cuda:N was expected");
@@ -23,10 +25,14 @@ at::Device device_from(const std::string& text) {
 
 at::ScalarType promotion(Precision precision) {
   switch (precision) {
-    case Precision::kFloat32: return at::kFloat;
-    case Precision::kFloat64: return at::kDouble;
-    case Precision::kBFloat16: return at::kBFloat16;
-    case Precision::kAsStored: return at::ScalarType::Undefined;
+    case Precision::kFloat32:
+      return at::kFloat;
+    case Precision::kFloat64:
+      return at::kDouble;
+    case Precision::kBFloat16:
+      return at::kBFloat16;
+    case Precision::kAsStored:
+      return at::ScalarType::Undefined;
   }
   return at::kFloat;
 }
@@ -47,7 +53,10 @@ std::vector<ValueId> keys(const Map& map) {
 }  // namespace
 
 Network::Impl::Impl(Graph g, NetworkOptions o)
-    : graph(std::move(g)), options(std::move(o)), device(device_from(options.device)), promote(promotion(options.precision)) {
+    : graph(std::move(g)),
+      options(std::move(o)),
+      device(device_from(options.device)),
+      promote(promotion(options.precision)) {
   at::NoGradGuard no_grad;
   bool has_conv = false;
   std::vector<char> conv_weight(graph.values().size(), 0);
@@ -75,13 +84,15 @@ Tensor Network::Impl::prepared(const Tensor& t) const {
   if (!t.defined()) return t;
   Tensor result = t;
   if (t.is_floating_point()) {
-    result = t.to(at::TensorOptions().device(device).dtype(promote == at::ScalarType::Undefined ? t.scalar_type() : promote));
+    result = t.to(
+        at::TensorOptions().device(device).dtype(promote == at::ScalarType::Undefined ? t.scalar_type() : promote));
     if (channels_last && result.dim() == 4) result = result.contiguous(at::MemoryFormat::ChannelsLast);
   }
   return result;
 }
 
-PlanKey Network::Impl::key_for(const Request& request, std::vector<ValueId> until, std::vector<ValueId> wrt, bool plain) const {
+PlanKey Network::Impl::key_for(const Request& request, std::vector<ValueId> until, std::vector<ValueId> wrt,
+                               bool plain) const {
   PlanKey key;
   until.insert(until.end(), request.capture.begin(), request.capture.end());
   const auto count = static_cast<ValueId>(graph.values().size());
@@ -110,7 +121,8 @@ std::shared_ptr<const Plan> Network::Impl::plan_for(const PlanKey& key) const {
   return plan;
 }
 
-Values Network::Impl::execute(const Plan& plan, const TensorList& inputs, const Request& request, const Pass& pass) const {
+Values Network::Impl::execute(const Plan& plan, const TensorList& inputs, const Request& request,
+                              const Pass& pass) const {
   TensorList slots(plan.num_values);
   std::vector<char> edited(plan.num_values, 0);
   for (const auto& entry : request.edit) edited[static_cast<size_t>(entry.first)] = 1;
@@ -122,7 +134,8 @@ Values Network::Impl::execute(const Plan& plan, const TensorList& inputs, const 
       const Edit& edit = request.edit.at(id);
       Tensor after = edit(t);
       if (!after.defined() || after.sizes() != t.sizes()) {
-        throw_usage("an edit of '" + printable(graph.value(id).name) + "' must keep its shape " + shape_text(t.sizes()));
+        throw_usage("an edit of '" + printable(graph.value(id).name) + "' must keep its shape " +
+                    shape_text(t.sizes()));
       }
       t = std::move(after);
     }
@@ -138,8 +151,9 @@ Values Network::Impl::execute(const Plan& plan, const TensorList& inputs, const 
     const GraphInput& declared = graph.inputs()[i];
     if (i < inputs.size() && inputs[i].defined() && promote != at::ScalarType::Undefined &&
         inputs[i].is_floating_point() != at::isFloatingType(declared.type)) {
-      throw_usage(graph.name + ": input '" + printable(graph.value(declared.value).name) + "' is " + tensor_text(inputs[i]) +
-                  "; the network takes " + tensor_text(at::empty({0}, declared.type)).substr(4));
+      throw_usage(graph.name + ": input '" + printable(graph.value(declared.value).name) + "' is " +
+                  tensor_text(inputs[i]) + "; the network takes " +
+                  tensor_text(at::empty({0}, declared.type)).substr(4));
     }
     if (request.from.count(declared.value) || i >= inputs.size() || !inputs[i].defined()) continue;
     store(declared.value, prepared(inputs[i]));
@@ -176,10 +190,12 @@ Values Network::Impl::execute(const Plan& plan, const TensorList& inputs, const 
       kept_record.node = step.node;
       for (const Tensor& t : in) kept_record.in_shapes.push_back(t.defined() ? t.sizes().vec() : Shape());
       kept_record.island = step.op->vjp == nullptr;
-      const bool inputs_read = pass.keep_all || step.op->reads == VjpReads::kInputs || step.op->reads == VjpReads::kBoth;
+      const bool inputs_read =
+          pass.keep_all || step.op->reads == VjpReads::kInputs || step.op->reads == VjpReads::kBoth;
       if (kept_record.island) {
         for (size_t j = 0; j < in.size(); ++j) {
-          const bool constant = node.inputs[j] == kNoValue || plan.constants[static_cast<size_t>(node.inputs[j])].defined();
+          const bool constant =
+              node.inputs[j] == kNoValue || plan.constants[static_cast<size_t>(node.inputs[j])].defined();
           if (in[j].defined() && !constant && in[j].is_floating_point()) in[j] = in[j].detach().requires_grad_(true);
         }
         kept_record.inputs = in;
@@ -196,7 +212,8 @@ Values Network::Impl::execute(const Plan& plan, const TensorList& inputs, const 
                                plan.constants[static_cast<size_t>(node.inputs[1])].defined() &&
                                (node.inputs.size() < 3 || node.inputs[2] == kNoValue ||
                                 plan.constants[static_cast<size_t>(node.inputs[2])].defined());
-    if (channels_last && fixed_weights && pass.mode != Mode::kAutograd && !(record && kept_record.island)) call.packed = &packed;
+    if (channels_last && fixed_weights && pass.mode != Mode::kAutograd && !(record && kept_record.island))
+      call.packed = &packed;
     TensorList out;
     {
       const at::AutoGradMode grad(pass.mode == Mode::kAutograd || (record && kept_record.island));
@@ -213,7 +230,8 @@ Values Network::Impl::execute(const Plan& plan, const TensorList& inputs, const 
       if (j >= out.size() || !out[j].defined()) op_error(node, "output " + std::to_string(j) + " is not computed");
       if (record) {
         if (edited[static_cast<size_t>(id)]) {
-          throw_usage(graph.name + ": '" + printable(graph.value(id).name) + "' cannot be edited while gradients pass through it");
+          throw_usage(graph.name + ": '" + printable(graph.value(id).name) +
+                      "' cannot be edited while gradients pass through it");
         }
         const bool outputs_read = pass.keep_all || kept_record.island || step.op->reads == VjpReads::kOutputs ||
                                   step.op->reads == VjpReads::kBoth;
@@ -235,7 +253,8 @@ Values Network::Impl::execute(const Plan& plan, const TensorList& inputs, const 
       const auto replaced = request.constants.find(id);
       if (replaced != request.constants.end()) t = replaced->second;
     }
-    if (!t.defined()) throw_usage(graph.name + ": '" + printable(graph.value(id).name) + "' is not computed by this request");
+    if (!t.defined())
+      throw_usage(graph.name + ": '" + printable(graph.value(id).name) + "' is not computed by this request");
     result[id] = t;
   }
   return result;
@@ -319,7 +338,8 @@ bool Network::batches_safely() const {
   // Models whose file declares an open batch are trusted; the others prove it on two random images.
   bool safe = true;
   const auto& declared = impl_->graph.inputs();
-  const bool fixed = !declared.empty() && declared[0].has_shape && !declared[0].shape.empty() && declared[0].shape[0] == 1;
+  const bool fixed =
+      !declared.empty() && declared[0].has_shape && !declared[0].shape.empty() && declared[0].shape[0] == 1;
   if (fixed) {
     Shape shape = declared[0].shape;
     for (size_t i = 1; i < shape.size(); ++i) {

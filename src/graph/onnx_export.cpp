@@ -13,17 +13,28 @@ namespace {
 int32_t element_type(at::ScalarType type) {
   using P = onnx::TensorProto;
   switch (type) {
-    case at::kFloat: return P::FLOAT;
-    case at::kDouble: return P::DOUBLE;
-    case at::kHalf: return P::FLOAT16;
-    case at::kBFloat16: return P::BFLOAT16;
-    case at::kLong: return P::INT64;
-    case at::kInt: return P::INT32;
-    case at::kShort: return P::INT16;
-    case at::kChar: return P::INT8;
-    case at::kByte: return P::UINT8;
-    case at::kBool: return P::BOOL;
-    default: throw_unsupported(std::string("element type ") + at::toString(type) + " cannot be written to ONNX");
+    case at::kFloat:
+      return P::FLOAT;
+    case at::kDouble:
+      return P::DOUBLE;
+    case at::kHalf:
+      return P::FLOAT16;
+    case at::kBFloat16:
+      return P::BFLOAT16;
+    case at::kLong:
+      return P::INT64;
+    case at::kInt:
+      return P::INT32;
+    case at::kShort:
+      return P::INT16;
+    case at::kChar:
+      return P::INT8;
+    case at::kByte:
+      return P::UINT8;
+    case at::kBool:
+      return P::BOOL;
+    default:
+      throw_unsupported(std::string("element type ") + at::toString(type) + " cannot be written to ONNX");
   }
 }
 
@@ -129,7 +140,8 @@ std::string onnx_bytes(const Graph& graph) {
     if (graph.output_shapes()[i]) declare_shape(*graph.output_shapes()[i], *tensor);
   }
   std::string bytes;
-  if (!model.SerializeToString(&bytes)) throw_unsupported(graph.name + ": the model is larger than the 2 GiB an ONNX file can hold");
+  if (!model.SerializeToString(&bytes))
+    throw_unsupported(graph.name + ": the model is larger than the 2 GiB an ONNX file can hold");
   return bytes;
 }
 

@@ -28,7 +28,9 @@ class MappedFile {
  public:
   MappedFile(const std::string& path, bool follow_links, const std::string& prefix) {
     const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | (follow_links ? 0 : O_NOFOLLOW));
-    if (fd < 0) throw_invalid(prefix + (errno == ELOOP ? "is a symbolic link" : std::string("cannot be opened: ") + strerror(errno)));
+    if (fd < 0)
+      throw_invalid(prefix +
+                    (errno == ELOOP ? "is a symbolic link" : std::string("cannot be opened: ") + strerror(errno)));
     struct stat info {};
     if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
       ::close(fd);
@@ -62,20 +64,33 @@ class MappedFile {
 at::ScalarType scalar_type(int32_t type, const std::string& where) {
   using P = onnx::TensorProto;
   switch (type) {
-    case P::FLOAT: return at::kFloat;
-    case P::DOUBLE: return at::kDouble;
-    case P::FLOAT16: return at::kHalf;
-    case P::BFLOAT16: return at::kBFloat16;
-    case P::INT64: return at::kLong;
-    case P::INT32: return at::kInt;
-    case P::INT16: return at::kShort;
-    case P::INT8: return at::kChar;
-    case P::UINT8: return at::kByte;
-    case P::BOOL: return at::kBool;
+    case P::FLOAT:
+      return at::kFloat;
+    case P::DOUBLE:
+      return at::kDouble;
+    case P::FLOAT16:
+      return at::kHalf;
+    case P::BFLOAT16:
+      return at::kBFloat16;
+    case P::INT64:
+      return at::kLong;
+    case P::INT32:
+      return at::kInt;
+    case P::INT16:
+      return at::kShort;
+    case P::INT8:
+      return at::kChar;
+    case P::UINT8:
+      return at::kByte;
+    case P::BOOL:
+      return at::kBool;
     // LibTorch has no wider unsigned types; the next signed one holds every value of these two.
-    case P::UINT16: return at::kInt;
-    case P::UINT32: return at::kLong;
-    default: break;
+    case P::UINT16:
+      return at::kInt;
+    case P::UINT32:
+      return at::kLong;
+    default:
+      break;
   }
   std::string name = onnx::TensorProto_DataType_IsValid(type)
                          ? onnx::TensorProto_DataType_Name(static_cast<onnx::TensorProto_DataType>(type))
@@ -87,10 +102,20 @@ at::ScalarType scalar_type(int32_t type, const std::string& where) {
 int64_t stored_size(int32_t type) {
   using P = onnx::TensorProto;
   switch (type) {
-    case P::DOUBLE: case P::INT64: return 8;
-    case P::FLOAT: case P::INT32: case P::UINT32: return 4;
-    case P::FLOAT16: case P::BFLOAT16: case P::INT16: case P::UINT16: return 2;
-    default: return 1;
+    case P::DOUBLE:
+    case P::INT64:
+      return 8;
+    case P::FLOAT:
+    case P::INT32:
+    case P::UINT32:
+      return 4;
+    case P::FLOAT16:
+    case P::BFLOAT16:
+    case P::INT16:
+    case P::UINT16:
+      return 2;
+    default:
+      return 1;
   }
 }
 
@@ -200,8 +225,8 @@ class Importer {
       std::map<std::string, Attribute> attributes;
       for (auto& attribute : *proto.mutable_attribute()) {
         attributes[attribute.name()] =
-            attribute_from(attribute, file_ + ": node '" + printable(name) + "' (" + proto.op_type() + "): attribute '" +
-                                          printable(attribute.name()) + "': ");
+            attribute_from(attribute, file_ + ": node '" + printable(name) + "' (" + proto.op_type() +
+                                          "): attribute '" + printable(attribute.name()) + "': ");
       }
       builder.node(proto.op_type(), inputs, outputs, std::move(attributes), name, domain);
     }
@@ -219,22 +244,31 @@ class Importer {
           break;
         }
       }
-      throw_unsupported(message + (unsupported.size() == 1 ? " is" : " are") + " not supported, " + std::to_string(total) + " of " +
-                        std::to_string(graph.node_size()) + " nodes; 'pellucid info --ops' lists what is");
+      throw_unsupported(message + (unsupported.size() == 1 ? " is" : " are") + " not supported, " +
+                        std::to_string(total) + " of " + std::to_string(graph.node_size()) +
+                        " nodes; 'pellucid info --ops' lists what is");
     }
   }
 
   Attribute attribute_from(onnx::AttributeProto& a, const std::string& where) {
     using A = onnx::AttributeProto;
     switch (a.type()) {
-      case A::INT: return a.i();
-      case A::FLOAT: return static_cast<double>(a.f());
-      case A::STRING: return a.s();
-      case A::TENSOR: return tensor_from(*a.mutable_t(), where);
-      case A::INTS: return std::vector<int64_t>(a.ints().begin(), a.ints().end());
-      case A::FLOATS: return std::vector<double>(a.floats().begin(), a.floats().end());
-      case A::STRINGS: return std::vector<std::string>(a.strings().begin(), a.strings().end());
-      default: break;
+      case A::INT:
+        return a.i();
+      case A::FLOAT:
+        return static_cast<double>(a.f());
+      case A::STRING:
+        return a.s();
+      case A::TENSOR:
+        return tensor_from(*a.mutable_t(), where);
+      case A::INTS:
+        return std::vector<int64_t>(a.ints().begin(), a.ints().end());
+      case A::FLOATS:
+        return std::vector<double>(a.floats().begin(), a.floats().end());
+      case A::STRINGS:
+        return std::vector<std::string>(a.strings().begin(), a.strings().end());
+      default:
+        break;
     }
     // Old exporters leave the type out.
     if (a.ints_size()) return std::vector<int64_t>(a.ints().begin(), a.ints().end());
@@ -254,7 +288,8 @@ class Importer {
     for (const int64_t dim : proto.dims()) {
       if (dim < 0) throw_invalid(where + "dimension " + std::to_string(dim) + " is negative");
       if (__builtin_mul_overflow(strides, std::max<int64_t>(dim, 1), &strides) || strides > (int64_t{1} << 40)) {
-        throw_invalid(where + "its dimensions " + shape_text(Shape(proto.dims().begin(), proto.dims().end())) + " are too large");
+        throw_invalid(where + "its dimensions " + shape_text(Shape(proto.dims().begin(), proto.dims().end())) +
+                      " are too large");
       }
       count *= dim;
       shape.push_back(dim);
@@ -275,8 +310,8 @@ class Importer {
     }
     if (proto.has_raw_data() && (typed == 0)) {
       if (static_cast<int64_t>(proto.raw_data().size()) != bytes) {
-        throw_invalid(where + "raw_data has " + std::to_string(proto.raw_data().size()) + " bytes but " + shape_text(shape) +
-                      " needs " + std::to_string(bytes));
+        throw_invalid(where + "raw_data has " + std::to_string(proto.raw_data().size()) + " bytes but " +
+                      shape_text(shape) + " needs " + std::to_string(bytes));
       }
       // The message's own string becomes the tensor's memory: weights are copied once, from file to string.
       std::string* owned = proto.release_raw_data();
@@ -327,7 +362,8 @@ class Importer {
         }
         return t;
       }
-      default: break;
+      default:
+        break;
     }
     expect(proto.int32_data_size());
     Tensor wide = at::empty(shape, at::kInt);
@@ -337,7 +373,8 @@ class Importer {
     if (type != at::kInt && type != at::kBool) {
       const Tensor wrong = narrow.to(at::kInt).ne(wide);
       if (wrong.any().item<bool>()) {
-        throw_invalid(where + "the number " + std::to_string(wide.masked_select(wrong)[0].item<int32_t>()) + " does not fit " +
+        throw_invalid(where + "the number " + std::to_string(wide.masked_select(wrong)[0].item<int32_t>()) +
+                      " does not fit " +
                       onnx::TensorProto_DataType_Name(static_cast<onnx::TensorProto_DataType>(proto.data_type())));
       }
     }
@@ -373,7 +410,8 @@ class Importer {
     int64_t length = bytes;
     std::set<std::string> seen;
     for (const auto& entry : proto.external_data()) {
-      if (!seen.insert(entry.key()).second) throw_invalid(where + "external data names '" + printable(entry.key()) + "' twice");
+      if (!seen.insert(entry.key()).second)
+        throw_invalid(where + "external data names '" + printable(entry.key()) + "' twice");
       if (entry.key() == "location") {
         location = entry.value();
       } else if (entry.key() == "offset" || entry.key() == "length") {
@@ -401,12 +439,13 @@ class Importer {
     // A hard link may name a file of another folder.
     if (file.links() > 1) throw_invalid(about + "has more than one hard link");
     if (length != bytes) {
-      throw_invalid(about + "has length " + std::to_string(length) + " but " + shape_text(shape) + " needs " + std::to_string(bytes));
+      throw_invalid(about + "has length " + std::to_string(length) + " but " + shape_text(shape) + " needs " +
+                    std::to_string(bytes));
     }
     const auto size = static_cast<int64_t>(file.bytes().size());
     if (offset > size || length > size - offset) {
-      throw_invalid(about + "has " + std::to_string(size) + " bytes; offset " + std::to_string(offset) + " and length " +
-                    std::to_string(length) + " reach past its end");
+      throw_invalid(about + "has " + std::to_string(size) + " bytes; offset " + std::to_string(offset) +
+                    " and length " + std::to_string(length) + " reach past its end");
     }
     return copy_bytes(file.bytes().data() + offset, proto.data_type(), type, shape);
   }
@@ -433,14 +472,16 @@ class Importer {
   std::set<std::string> initializers_;
 };
 
-Graph import_bytes(std::string_view bytes, const std::string& name, const std::string& folder, const LoadOptions& options) {
+Graph import_bytes(std::string_view bytes, const std::string& name, const std::string& folder,
+                   const LoadOptions& options) {
   if (bytes.empty()) throw_invalid(name + ": the file is empty; an ONNX model was expected");
   if (static_cast<int64_t>(bytes.size()) > options.max_bytes) {
     throw_invalid(name + ": the file has " + std::to_string(bytes.size() >> 20) + " MiB; at most " +
                   std::to_string(options.max_bytes >> 20) + " are accepted");
   }
   if (bytes.size() > INT_MAX) {
-    throw_unsupported(name + ": the file is larger than 2 GiB, the limit of the format; store the weights as external data");
+    throw_unsupported(name +
+                      ": the file is larger than 2 GiB, the limit of the format; store the weights as external data");
   }
   onnx::ModelProto model;
   google::protobuf::io::ArrayInputStream stream(bytes.data(), static_cast<int>(bytes.size()));

@@ -42,22 +42,22 @@ struct VjpCall {
   const TensorList& in;
   const TensorList& out;
   const TensorList& saved;
-  const TensorList& grad;             ///< One per output; undefined where nothing arrived.
-  const std::vector<bool>& needed;    ///< One per input.
+  const TensorList& grad;               ///< One per output; undefined where nothing arrived.
+  const std::vector<bool>& needed;      ///< One per input.
   const std::vector<Shape>& in_shapes;  ///< Always there, also when `in` was not kept.
 };
 
 /// What a node does to the values that pass, as backward rules and explanations need to know it.
 enum class OpRole {
   kOther,
-  kLinear,       ///< Conv, ConvTranspose, Gemm, MatMul
-  kRectifier,    ///< zero below a threshold, identity above: Relu, Clip(0,..)
-  kActivation,   ///< any other element-wise non-linearity
+  kLinear,      ///< Conv, ConvTranspose, Gemm, MatMul
+  kRectifier,   ///< zero below a threshold, identity above: Relu, Clip(0,..)
+  kActivation,  ///< any other element-wise non-linearity
   kNormalization,
   kPool,
   kSum,
   kProduct,
-  kShape         ///< moves values without changing them
+  kShape  ///< moves values without changing them
 };
 
 enum class VjpReads { kNothing, kInputs, kOutputs, kBoth };

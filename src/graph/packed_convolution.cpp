@@ -51,12 +51,14 @@ PackedConvolutions::~PackedConvolutions() = default;
 Tensor PackedConvolutions::run(const Tensor& input, const Tensor& weight, const Tensor& bias, at::IntArrayRef strides,
                                at::IntArrayRef padding, at::IntArrayRef dilations, int64_t groups) const {
   // Grouped kernels read their weights as they are; very wide maps spend no time on reordering.
-  if (groups != 1 || !kernels().there() || input.dim() != 4 || !input.device().is_cpu() || input.scalar_type() != at::kFloat ||
-      weight.scalar_type() != at::kFloat || !input.is_contiguous(at::MemoryFormat::ChannelsLast) || input.numel() == 0) {
+  if (groups != 1 || !kernels().there() || input.dim() != 4 || !input.device().is_cpu() ||
+      input.scalar_type() != at::kFloat || weight.scalar_type() != at::kFloat ||
+      !input.is_contiguous(at::MemoryFormat::ChannelsLast) || input.numel() == 0) {
     return {};
   }
   Key key{weight.data_ptr(), input.sizes().vec()};
-  for (const at::IntArrayRef list : {strides, padding, dilations}) key.geometry.insert(key.geometry.end(), list.begin(), list.end());
+  for (const at::IntArrayRef list : {strides, padding, dilations})
+    key.geometry.insert(key.geometry.end(), list.begin(), list.end());
   c10::IValue context;
   {
     const std::lock_guard<std::mutex> lock(impl_->mutex);
@@ -64,8 +66,14 @@ Tensor PackedConvolutions::run(const Tensor& input, const Tensor& weight, const 
     if (impl_->packed.size() > 1024) impl_->packed.clear();
     auto found = impl_->packed.find(key);
     if (found == impl_->packed.end()) {
-      torch::jit::Stack stack{weight, bias.defined() ? c10::IValue(bias) : c10::IValue(), strides.vec(), padding.vec(),
-                              dilations.vec(), groups, input.sizes().vec(), "none"};
+      torch::jit::Stack stack{weight,
+                              bias.defined() ? c10::IValue(bias) : c10::IValue(),
+                              strides.vec(),
+                              padding.vec(),
+                              dilations.vec(),
+                              groups,
+                              input.sizes().vec(),
+                              "none"};
       kernels().prepack->callBoxed(stack);
       found = impl_->packed.emplace(std::move(key), Packed{weight, stack.back()}).first;
     }

@@ -84,7 +84,8 @@ class Planner {
 
   /// One number of a constant, when it is one.
   static bool scalar(const Tensor& t, double& value) {
-    if (!t.defined() || t.numel() != 1 || !(t.is_floating_point() || at::isIntegralType(t.scalar_type(), false))) return false;
+    if (!t.defined() || t.numel() != 1 || !(t.is_floating_point() || at::isIntegralType(t.scalar_type(), false)))
+      return false;
     value = t.item<double>();
     return true;
   }
@@ -171,7 +172,8 @@ class Planner {
     if (node->inputs.size() != 3 || !scalar(constant(node->inputs[2]), otherwise) || otherwise != 0) return;
     const Node* greater = inner_producer(node->inputs[0], "Greater");
     if (!greater) greater = inner_producer(node->inputs[0], "GreaterOrEqual");
-    if (!greater || greater->inputs[0] != node->inputs[1] || !scalar(constant(greater->inputs[1]), bound) || bound != 0) return;
+    if (!greater || greater->inputs[0] != node->inputs[1] || !scalar(constant(greater->inputs[1]), bound) || bound != 0)
+      return;
     const ValueId x = node->inputs[1];
     remove_producer(node->inputs[0]);
     replace(node, "Rectify", {x}, {});
@@ -263,7 +265,8 @@ class Planner {
     const auto parameter = [&](size_t i) { return constant(norm.inputs[i]).to(at::kDouble).flatten(); };
     const Tensor scale = parameter(1) / at::sqrt(parameter(4) + norm.real("epsilon", 1e-5));
     Tensor shift = parameter(2) - parameter(3) * scale;
-    if (conv.inputs.size() > 2 && conv.inputs[2] != kNoValue) shift = shift + constant(conv.inputs[2]).to(at::kDouble) * scale;
+    if (conv.inputs.size() > 2 && conv.inputs[2] != kNoValue)
+      shift = shift + constant(conv.inputs[2]).to(at::kDouble) * scale;
     std::vector<int64_t> shape(static_cast<size_t>(w.dim()), 1);
     shape[transposed ? 1 : 0] = -1;
     const Tensor& original = constant(conv.inputs[1]);
@@ -294,7 +297,8 @@ class Planner {
     return static_cast<ValueId>(constants_.size()) - 1;
   }
 
-  void replace(NodePtr& node, const std::string& op, std::vector<ValueId> inputs, std::map<std::string, Attribute> attributes) {
+  void replace(NodePtr& node, const std::string& op, std::vector<ValueId> inputs,
+               std::map<std::string, Attribute> attributes) {
     auto made = std::make_shared<Node>();
     made->name = node->name;
     made->op = op;
@@ -342,7 +346,8 @@ class Planner {
       step.op = find_op(step.node->domain, step.node->op, step.node->opset);
       step.recorded = recorded_[i] != 0;
       for (const ValueId out : step.node->outputs) {
-        if (out != kNoValue && !read_later[static_cast<size_t>(out)] && !keep[static_cast<size_t>(out)]) step.unused.push_back(out);
+        if (out != kNoValue && !read_later[static_cast<size_t>(out)] && !keep[static_cast<size_t>(out)])
+          step.unused.push_back(out);
       }
       step.last_use.assign(step.node->inputs.size(), 0);
       for (size_t j = step.node->inputs.size(); j-- > 0;) {
@@ -396,9 +401,10 @@ Plan make_plan(const Graph& graph, const std::vector<Tensor>& constants, const P
 TensorList call_op(const std::string& file, const Op& op, OpCall& call) {
   const auto describe = [&](const std::string& problem) {
     std::string shapes;
-    for (const Tensor& t : call.in) shapes += (shapes.empty() ? "" : ", ") + (t.defined() ? shape_text(t.sizes()) : "-");
-    return file + ": node '" + printable(call.node.name) + "' (" + printable(call.node.op, 40) + "), inputs " + shapes + ": " +
-           problem;
+    for (const Tensor& t : call.in)
+      shapes += (shapes.empty() ? "" : ", ") + (t.defined() ? shape_text(t.sizes()) : "-");
+    return file + ": node '" + printable(call.node.name) + "' (" + printable(call.node.op, 40) + "), inputs " + shapes +
+           ": " + problem;
   };
   try {
     return op.forward(call);

@@ -13,27 +13,27 @@ namespace pellucid {
 struct Step {
   const Op* op = nullptr;
   std::shared_ptr<const Node> node;
-  std::vector<char> last_use;      ///< Per input: no later step reads the value and nobody asked for it.
-  std::vector<ValueId> unused;     ///< Outputs that nothing reads.
-  bool recorded = false;           ///< On a path from a `wrt` value to `until`.
+  std::vector<char> last_use;   ///< Per input: no later step reads the value and nobody asked for it.
+  std::vector<ValueId> unused;  ///< Outputs that nothing reads.
+  bool recorded = false;        ///< On a path from a `wrt` value to `until`.
 };
 
 /// What to execute for one kind of request: nodes in order, with constants resolved.
 struct Plan {
   std::vector<Step> steps;
-  size_t num_values = 0;              ///< Graph values and those the planner added.
-  std::vector<Tensor> constants;      ///< By value id; undefined where the value is computed.
-  std::vector<ValueId> kept;          ///< Values that outlive the pass.
+  size_t num_values = 0;          ///< Graph values and those the planner added.
+  std::vector<Tensor> constants;  ///< By value id; undefined where the value is computed.
+  std::vector<ValueId> kept;      ///< Values that outlive the pass.
 };
 
 /// What decides a plan. Requests that agree in it share one.
 struct PlanKey {
-  std::vector<ValueId> keep;       ///< capture + until, sorted
-  std::vector<ValueId> known;      ///< from
+  std::vector<ValueId> keep;   ///< capture + until, sorted
+  std::vector<ValueId> known;  ///< from
   std::vector<ValueId> edited;
   std::vector<ValueId> overridden;
   std::vector<ValueId> wrt;
-  bool plain = false;              ///< Node by node as in the file.
+  bool plain = false;  ///< Node by node as in the file.
   bool operator<(const PlanKey& other) const {
     return std::tie(keep, known, edited, overridden, wrt, plain) <
            std::tie(other.keep, other.known, other.edited, other.overridden, other.wrt, other.plain);

@@ -105,8 +105,9 @@ Gradients Tape::backward(const Values& seeds, const std::vector<ValueId>& wrt, c
     try {
       if (rule) {
         ++result.rule_uses[rule->name];
-        const NodeBackward backward{node, record.inputs, record.outputs, out_grads, needed[i],
-                                    [&](const TensorList& other) { return vjp_of(record, other, needed[i]); }};
+        const NodeBackward backward{
+            node,      record.inputs, record.outputs,
+            out_grads, needed[i],     [&](const TensorList& other) { return vjp_of(record, other, needed[i]); }};
         in_grads = rule->rule(backward);
       } else {
         in_grads = vjp_of(record, out_grads, needed[i]);

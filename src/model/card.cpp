@@ -36,8 +36,10 @@ const std::vector<Preset>& presets() {
   static const std::vector<Preset> list = {
       {"imagenet", preset("imagenet", 1.0 / 255, {0.485, 0.456, 0.406}, {0.229, 0.224, 0.225}, ChannelOrder::kRgb,
                           ResizePolicy::kCenterCrop)},
-      {"imagenet-tf", preset("imagenet-tf", 1.0 / 127.5, {1, 1, 1}, {1, 1, 1}, ChannelOrder::kRgb, ResizePolicy::kCenterCrop)},
-      {"caffe", preset("caffe", 1.0, {103.939, 116.779, 123.68}, {1, 1, 1}, ChannelOrder::kBgr, ResizePolicy::kCenterCrop)},
+      {"imagenet-tf",
+       preset("imagenet-tf", 1.0 / 127.5, {1, 1, 1}, {1, 1, 1}, ChannelOrder::kRgb, ResizePolicy::kCenterCrop)},
+      {"caffe",
+       preset("caffe", 1.0, {103.939, 116.779, 123.68}, {1, 1, 1}, ChannelOrder::kBgr, ResizePolicy::kCenterCrop)},
       {"cifar10", preset("cifar10", 1.0 / 255, {0.485, 0.456, 0.406}, {0.229, 0.224, 0.225})},
       {"mnist", preset("mnist", 1.0 / 255, {0.1307}, {0.3081}, ChannelOrder::kGray)},
       {"flower", preset("flower", 1.0 / 255, {0.5, 0.5, 0.5}, {0.25, 0.25, 0.25})},
@@ -101,7 +103,7 @@ bool card_from_metadata(const Graph& graph, ModelCard& card) {
   const bool bytes = *std::max_element(card.mean.begin(), card.mean.end()) > 1 ||
                      *std::max_element(card.std.begin(), card.std.end()) > 1;
   card.scale = bytes ? 1.0 : 1.0 / 255;
-  card.order = card.mean.size() == 1   ? ChannelOrder::kGray
+  card.order = card.mean.size() == 1          ? ChannelOrder::kGray
                : text("input_color") == "BGR" ? ChannelOrder::kBgr
                                               : ChannelOrder::kRgb;
   const std::string resize = text("resize");
@@ -146,8 +148,8 @@ ModelCard card_from_preset(const std::string& name) {
   for (const Preset& p : presets()) {
     if (name == p.name) return p.card;
   }
-  throw_usage("preset is '" + printable(name) + "'" + did_you_mean(name, card_presets()) + "; " + join(card_presets(), ", ") +
-              " are known");
+  throw_usage("preset is '" + printable(name) + "'" + did_you_mean(name, card_presets()) + "; " +
+              join(card_presets(), ", ") + " are known");
 }
 
 ModelCard guess_card(const Graph& graph) {
@@ -173,12 +175,14 @@ ModelCard guess_card(const Graph& graph) {
   } else if (size.channels == 3 && !size.channels_first) {
     name = "imagenet-tf";
     why = "a channels-last input, as TensorFlow writes";
-  } else if (size.channels == 3 && graph.find("classifier") != kNoValue && graph.producer.find("tf2onnx") != std::string::npos) {
+  } else if (size.channels == 3 && graph.find("classifier") != kNoValue &&
+             graph.producer.find("tf2onnx") != std::string::npos) {
     name = "imagenet-tf";
     why = "the exporter tf2onnx";
   } else if (size.channels == 3 && (size.height < 0 || size.height >= 64)) {
     name = "imagenet";
-    why = "three input channels" + (size.height > 0 ? " of " + std::to_string(size.height) + "x" + std::to_string(size.width) : "");
+    why = "three input channels" +
+          (size.height > 0 ? " of " + std::to_string(size.height) + "x" + std::to_string(size.width) : "");
   }
   ModelCard card = card_from_preset(name);
   card.channels_first = size.channels_first;
@@ -205,8 +209,9 @@ void fit_card(ModelCard& card, const Graph& graph) {
     if (size.channels == 1 && card.channels() == 3 && card.preset == "none") {
       card.order = ChannelOrder::kGray;
     } else {
-      throw_usage(graph.name + ": the model takes " +  std::to_string(size.channels) + (size.channels == 1 ? " channel" : " channels") + " but the card '" + card.preset +
-                  "' makes " + std::to_string(card.channels()));
+      throw_usage(graph.name + ": the model takes " + std::to_string(size.channels) +
+                  (size.channels == 1 ? " channel" : " channels") + " but the card '" + card.preset + "' makes " +
+                  std::to_string(card.channels()));
     }
   }
   const auto one_per_channel = [&](std::vector<double>& numbers, const char* what) {

@@ -45,8 +45,9 @@ Target Target::parse(const std::string& text) {
     t.kind = Kind::kSimilarity;
     return t;
   }
-  for (const auto& [prefix, kind, count] : {std::tuple{"channel:", Kind::kChannel, 1}, std::tuple{"unit:", Kind::kUnit, 3},
-                                            std::tuple{"element:", Kind::kElement, 0}}) {
+  for (const auto& [prefix, kind, count] :
+       {std::tuple{"channel:", Kind::kChannel, 1}, std::tuple{"unit:", Kind::kUnit, 3},
+        std::tuple{"element:", Kind::kElement, 0}}) {
     if (!starts_with(rest, prefix)) continue;
     const size_t colon = rest.rfind(':');
     t.kind = kind;
@@ -55,8 +56,8 @@ Target Target::parse(const std::string& text) {
     t.layer = rest.substr(start, colon - start);
     t.position = indices_from(rest.substr(colon + 1), text);
     if (count > 0 && static_cast<int>(t.position.size()) != count) {
-      throw_usage("target '" + printable(text) + "': " + std::to_string(count) + (count == 1 ? " index was" : " indices were") +
-                  " expected after the layer");
+      throw_usage("target '" + printable(text) + "': " + std::to_string(count) +
+                  (count == 1 ? " index was" : " indices were") + " expected after the layer");
     }
     return t;
   }
@@ -87,7 +88,8 @@ int64_t class_from_name(const std::string& name, const ModelCard& card, int64_t 
   int64_t index = 0;
   if (parse_int(name, index)) {
     if (index < 0 || index >= num_classes) {
-      throw_usage("target: class " + name + " does not exist; the model has classes 0 to " + std::to_string(num_classes - 1));
+      throw_usage("target: class " + name + " does not exist; the model has classes 0 to " +
+                  std::to_string(num_classes - 1));
     }
     return index;
   }
@@ -115,7 +117,8 @@ int64_t class_from_name(const std::string& name, const ModelCard& card, int64_t 
 ValueId target_value(const Target& target, const LayerTable& layers, const Graph& graph) {
   switch (target.kind) {
     case Target::Kind::kChannel:
-    case Target::Kind::kUnit: return layers.find(target.layer);
+    case Target::Kind::kUnit:
+      return layers.find(target.layer);
     case Target::Kind::kElement: {
       std::vector<std::string> names;
       for (const ValueId id : graph.outputs()) {
@@ -125,7 +128,8 @@ ValueId target_value(const Target& target, const LayerTable& layers, const Graph
       throw_usage(graph.name + ": no output '" + printable(target.layer) + "'" + did_you_mean(target.layer, names) +
                   "; the outputs are " + join(names, ", "));
     }
-    default: return layers.logits();
+    default:
+      return layers.logits();
   }
 }
 
@@ -141,7 +145,9 @@ BoundTarget::BoundTarget(const Target& target, const LayerTable& layers, const M
     } else {
       const size_t rank = static_cast<size_t>(value.dim());
       const bool fits = target.kind == Kind::kChannel ? rank >= 2 : target.position.size() == rank - 1;
-      if (!fits) throw_usage("target '" + printable(target.text) + "' does not fit a value of shape " + shape_text(value.sizes()));
+      if (!fits)
+        throw_usage("target '" + printable(target.text) + "' does not fit a value of shape " +
+                    shape_text(value.sizes()));
       for (size_t i = 0; i < target.position.size(); ++i) {
         if (target.position[i] >= value.size(static_cast<int64_t>(i) + 1)) {
           throw_usage("target '" + printable(target.text) + "': index " + std::to_string(target.position[i]) +
@@ -178,7 +184,8 @@ BoundTarget::BoundTarget(const Target& target, const LayerTable& layers, const M
   const auto classes_for = [&](const std::string& name, int64_t rank) {
     if (rank == 0) return at::full({count_}, class_from_name(name, card, num_classes), at::kLong);
     if (rank > num_classes) {
-      throw_usage("target 'top" + std::to_string(rank) + "': the model has " + std::to_string(num_classes) + " classes");
+      throw_usage("target 'top" + std::to_string(rank) + "': the model has " + std::to_string(num_classes) +
+                  " classes");
     }
     return std::get<1>(scores.to(at::kCPU).to(at::kDouble).topk(rank, 1)).select(1, rank - 1).contiguous();
   };
@@ -189,7 +196,8 @@ BoundTarget::BoundTarget(const Target& target, const LayerTable& layers, const M
   }
   if (dense_) {
     if (target.mask.defined()) {
-      const Tensor m = at::upsample_nearest2d(target.mask.to(at::kFloat).unsqueeze(0).unsqueeze(0), {value.size(2), value.size(3)});
+      const Tensor m =
+          at::upsample_nearest2d(target.mask.to(at::kFloat).unsqueeze(0).unsqueeze(0), {value.size(2), value.size(3)});
       masks_ = m[0].gt(0).expand({count_, value.size(2), value.size(3)}).to(value.device());
     } else {
       const Tensor winner = binary_ ? value.select(1, 0).gt(0).to(at::kLong) : value.argmax(1);
@@ -223,7 +231,8 @@ BoundTarget BoundTarget::rows(const std::vector<int64_t>& rows) const {
   return result;
 }
 
-/// [N, classes]: logits as they are; a single logit s stands for the pair (-s, s); dense logits are summed over the mask.
+/// [N, classes]: logits as they are; a single logit s stands for the pair (-s, s); dense logits are summed over the
+/// mask.
 Tensor BoundTarget::class_scores(const Tensor& value) const {
   Tensor scores = dense_ ? (value * masks_.unsqueeze(1).to(value.scalar_type())).sum({2, 3}) : value.flatten(1);
   return binary_ ? at::cat({-scores, scores}, 1) : scores;
@@ -232,7 +241,8 @@ Tensor BoundTarget::class_scores(const Tensor& value) const {
 Tensor BoundTarget::score(const Tensor& value) const {
   using Kind = Target::Kind;
   switch (target_.kind) {
-    case Kind::kChannel: return value.select(1, target_.position[0]).flatten(1).sum(1);
+    case Kind::kChannel:
+      return value.select(1, target_.position[0]).flatten(1).sum(1);
     case Kind::kUnit:
     case Kind::kElement: {
       Tensor t = value;
@@ -241,13 +251,15 @@ Tensor BoundTarget::score(const Tensor& value) const {
     }
     case Kind::kSimilarity:
       return at::cosine_similarity(value.flatten(1), target_.reference.to(value.options()).flatten().unsqueeze(0), 1);
-    default: break;
+    default:
+      break;
   }
   if (target_.probability) return probability(value);
   const Tensor scores = class_scores(value);
   const Tensor index = classes_.to(value.device()).unsqueeze(1);
   Tensor result = scores.gather(1, index).squeeze(1);
-  if (target_.kind == Kind::kDifference) result = result - scores.gather(1, others_.to(value.device()).unsqueeze(1)).squeeze(1);
+  if (target_.kind == Kind::kDifference)
+    result = result - scores.gather(1, others_.to(value.device()).unsqueeze(1)).squeeze(1);
   if (target_.kind == Kind::kMeanDifference) result = result - scores.mean(1);
   return result;
 }
@@ -268,7 +280,8 @@ Tensor BoundTarget::probability(const Tensor& value) const {
   if (dense_) {
     const Tensor p = binary_ ? at::cat({1 - at::sigmoid(value), at::sigmoid(value)}, 1) : at::softmax(value, 1);
     const Tensor m = masks_.to(value.scalar_type());
-    const Tensor map = p.gather(1, index.view({-1, 1, 1, 1}).expand({value.size(0), 1, value.size(2), value.size(3)})).squeeze(1);
+    const Tensor map =
+        p.gather(1, index.view({-1, 1, 1, 1}).expand({value.size(0), 1, value.size(2), value.size(3)})).squeeze(1);
     return (map * m).sum({1, 2}) / m.sum({1, 2});
   }
   return at::softmax(value.flatten(1), 1).gather(1, index).squeeze(1);

@@ -24,7 +24,8 @@ std::string base64(const std::string& bytes) {
 const char* const kStyle =
     "body{font:15px/1.5 system-ui,sans-serif;color:#222;background:#fff;max-width:1200px;margin:2em auto;padding:0 1em}"
     "h1{font-size:1.5em}h2{font-size:1.2em;margin-top:2em;border-bottom:1px solid #ddd;overflow-wrap:anywhere}"
-    "table{border-collapse:collapse;margin:1em 0}th,td{text-align:left;padding:.2em .8em .2em 0;border-bottom:1px solid #eee;"
+    "table{border-collapse:collapse;margin:1em 0}th,td{text-align:left;padding:.2em .8em .2em 0;border-bottom:1px "
+    "solid #eee;"
     "overflow-wrap:anywhere}.row{display:flex;flex-wrap:wrap;gap:1em}figure{margin:0;width:260px}"
     "figure img{width:100%;height:auto;border:1px solid #ddd}figcaption{font-size:13px;overflow-wrap:anywhere}"
     "figcaption b{display:block}";
@@ -35,12 +36,23 @@ std::string html_escape(const std::string& text) {
   std::string result;
   for (const char c : printable(text, 4000)) {
     switch (c) {
-      case '&': result += "&amp;"; break;
-      case '<': result += "&lt;"; break;
-      case '>': result += "&gt;"; break;
-      case '"': result += "&quot;"; break;
-      case '\'': result += "&#39;"; break;
-      default: result += c;
+      case '&':
+        result += "&amp;";
+        break;
+      case '<':
+        result += "&lt;";
+        break;
+      case '>':
+        result += "&gt;";
+        break;
+      case '"':
+        result += "&quot;";
+        break;
+      case '\'':
+        result += "&#39;";
+        break;
+      default:
+        result += c;
     }
   }
   return result;
@@ -67,8 +79,8 @@ void HtmlReport::table(const std::vector<std::string>& columns, const std::vecto
 void HtmlReport::figures(const std::vector<Figure>& figures) {
   body_ += "<div class=\"row\">\n";
   for (const Figure& f : figures) {
-    body_ += "<figure><img alt=\"" + html_escape(f.title) + "\" src=\"data:image/png;base64," + base64(encode_png(f.image)) +
-             "\"><figcaption><b>" + html_escape(f.title) + "</b>";
+    body_ += "<figure><img alt=\"" + html_escape(f.title) + "\" src=\"data:image/png;base64," +
+             base64(encode_png(f.image)) + "\"><figcaption><b>" + html_escape(f.title) + "</b>";
     for (const std::string& line : f.lines) body_ += html_escape(line) + "<br>";
     body_ += "</figcaption></figure>\n";
   }
@@ -77,9 +89,11 @@ void HtmlReport::figures(const std::vector<Figure>& figures) {
 
 std::string HtmlReport::html() const {
   return "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
+         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src "
+         "'unsafe-inline'\">"
          "<meta name=\"viewport\" content=\"width=device-width\"><title>" +
-         title_ + "</title><style>" + kStyle + "</style></head><body>\n<h1>" + title_ + "</h1>\n" + body_ + "</body></html>\n";
+         title_ + "</title><style>" + kStyle + "</style></head><body>\n<h1>" + title_ + "</h1>\n" + body_ +
+         "</body></html>\n";
 }
 
 }  // namespace pellucid

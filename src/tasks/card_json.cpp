@@ -18,8 +18,9 @@ struct Named {
   const char* name;
   T value;
 };
-constexpr Named<ResizePolicy> kPolicies[] = {
-    {"stretch", ResizePolicy::kStretch}, {"center-crop", ResizePolicy::kCenterCrop}, {"letterbox", ResizePolicy::kLetterbox}};
+constexpr Named<ResizePolicy> kPolicies[] = {{"stretch", ResizePolicy::kStretch},
+                                             {"center-crop", ResizePolicy::kCenterCrop},
+                                             {"letterbox", ResizePolicy::kLetterbox}};
 constexpr Named<ChannelOrder> kOrders[] = {
     {"rgb", ChannelOrder::kRgb}, {"bgr", ChannelOrder::kBgr}, {"gray", ChannelOrder::kGray}};
 
@@ -63,7 +64,8 @@ class Reader {
   void integer(const char* key, int64_t& field, int64_t low, int64_t high) {
     const Json* v = find(key);
     if (!v) return;
-    if (!v->is_number_integer() || v->get<double>() < static_cast<double>(low) || v->get<double>() > static_cast<double>(high)) {
+    if (!v->is_number_integer() || v->get<double>() < static_cast<double>(low) ||
+        v->get<double>() > static_cast<double>(high)) {
       fail(key, "must be an integer between " + std::to_string(low) + " and " + std::to_string(high));
     }
     field = v->get<int64_t>();
@@ -150,7 +152,8 @@ ModelCard card_from_json(const std::string& text, const std::string& name, const
   } catch (const nlohmann::json::exception& e) {
     std::string what = e.what();
     const size_t bracket = what.find("] ");
-    throw_invalid(name + ": not JSON: " + printable(bracket == std::string::npos ? what : what.substr(bracket + 2), 160));
+    throw_invalid(name +
+                  ": not JSON: " + printable(bracket == std::string::npos ? what : what.substr(bracket + 2), 160));
   } catch (const std::runtime_error& e) {
     throw_invalid(name + ": not a card: " + e.what());
   }
@@ -178,7 +181,8 @@ ModelCard card_from_json(const std::string& text, const std::string& name, const
   if (const Json* labels = reader.find("labels")) {
     if (labels->is_string()) {
       const std::string file = labels->get<std::string>();
-      const bool inside = !file.empty() && file[0] != '/' && file.find("..") == std::string::npos && file.find('\0') == std::string::npos;
+      const bool inside = !file.empty() && file[0] != '/' && file.find("..") == std::string::npos &&
+                          file.find('\0') == std::string::npos;
       if (!inside) reader.fail("labels", "must be a list, or a file beside the card");
       card.labels = read_labels((std::filesystem::u8path(folder) / std::filesystem::u8path(file)).string());
     } else if (labels->is_array()) {
@@ -194,7 +198,9 @@ ModelCard card_from_json(const std::string& text, const std::string& name, const
   return card;
 }
 
-void save_card(const ModelCard& card, const std::string& path) { write_file_atomically(path, json_text(card_json(card)) + "\n"); }
+void save_card(const ModelCard& card, const std::string& path) {
+  write_file_atomically(path, json_text(card_json(card)) + "\n");
+}
 
 ModelCard load_card(const std::string& path) {
   const std::filesystem::path p = std::filesystem::u8path(path);

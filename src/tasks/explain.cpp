@@ -83,10 +83,14 @@ class PictureQueue {
 
 const char* precision_name(Precision p) {
   switch (p) {
-    case Precision::kFloat64: return "float64";
-    case Precision::kBFloat16: return "bf16";
-    case Precision::kAsStored: return "as-stored";
-    default: return "float32";
+    case Precision::kFloat64:
+      return "float64";
+    case Precision::kBFloat16:
+      return "bf16";
+    case Precision::kAsStored:
+      return "as-stored";
+    default:
+      return "float32";
   }
 }
 
@@ -103,7 +107,9 @@ std::string explain_json(const ExplainRequest& request, const ExplainResult& res
   json["batch_size"] = request.run.batch_size;
   json["device"] = request.model.device;
   json["precision"] = precision_name(request.model.precision);
-  json["picture"] = {{"colormap", request.color_map}, {"normalization", request.normalization}, {"heatmap_opacity", request.opacity},
+  json["picture"] = {{"colormap", request.color_map},
+                     {"normalization", request.normalization},
+                     {"heatmap_opacity", request.opacity},
                      {"shared_scale", request.shared_scale}};
   if (!request.mask.empty()) json["mask"] = request.mask;
   if (!request.reference.empty()) json["reference"] = request.reference;
@@ -119,7 +125,8 @@ std::string explain_json(const ExplainRequest& request, const ExplainResult& res
       continue;
     }
     for (const Prediction& c : picture.classes) {
-      p["classes"].push_back({{"index", c.index}, {"label", c.label}, {"logit", c.logit}, {"probability", c.probability}});
+      p["classes"].push_back(
+          {{"index", c.index}, {"label", c.label}, {"logit", c.logit}, {"probability", c.probability}});
     }
     if (!picture.sheet_file.empty()) p["sheet"] = picture.sheet_file;
     for (const ExplainedMap& map : picture.maps) {
@@ -180,14 +187,16 @@ class Explainer {
       }
       if (progress_) {
         progress_->check();
-        progress_->report(static_cast<double>(queue.position() - batch.size()), static_cast<double>(queue.size()), "pictures");
+        progress_->report(static_cast<double>(queue.position() - batch.size()), static_cast<double>(queue.size()),
+                          "pictures");
       }
       explain_batch(batch, result);
     }
     if (result.num_failed > 0 && result.num_failed == static_cast<int64_t>(result.pictures.size())) {
-      throw_invalid(result.pictures.size() == 1 ? result.pictures.front().error
-                                                : "none of the " + std::to_string(result.num_failed) +
-                                                      " inputs could be read; the first: " + result.pictures.front().error);
+      throw_invalid(result.pictures.size() == 1
+                        ? result.pictures.front().error
+                        : "none of the " + std::to_string(result.num_failed) +
+                              " inputs could be read; the first: " + result.pictures.front().error);
     }
     finish(result);
     return result;
@@ -258,7 +267,8 @@ class Explainer {
     std::string list;
     for (const ValueId id : layers) {
       const LayerInfo& info = table.layer(id);
-      list += (list.empty() ? "" : ", ") + printable(info.name) + " " + shape_text(at::IntArrayRef(info.shape).slice(1));
+      list +=
+          (list.empty() ? "" : ", ") + printable(info.name) + " " + shape_text(at::IntArrayRef(info.shape).slice(1));
     }
     add_note(notes, "layer " + list + ": " + why);
     return layers;
@@ -272,7 +282,8 @@ class Explainer {
     const at::NoGradGuard no_grad;
     TensorList inputs;
     for (const Picture& p : pictures) inputs.push_back(p.input);
-    const Tensor input = at::cat(inputs).to(at::TensorOptions().device(model_.network.device()).dtype(model_.network.dtype()));
+    const Tensor input =
+        at::cat(inputs).to(at::TensorOptions().device(model_.network.device()).dtype(model_.network.dtype()));
     const LayerTable& table = table_for(input.sizes().vec());
     std::vector<ExplainedPicture> explained(pictures.size());
     const Tensor logits = forward(input, table.logits());
@@ -305,8 +316,8 @@ class Explainer {
         }
         const ValueRange shared = group.size() > 1 ? shared_range(ranges) : ValueRange{};
         for (size_t j = 0; j < group.size(); ++j) {
-          explained[i].maps.push_back(
-              write_map(pictures[i], group[j], static_cast<int64_t>(i), table, group.size() > 1 ? shared : ranges[j], cells[i]));
+          explained[i].maps.push_back(write_map(pictures[i], group[j], static_cast<int64_t>(i), table,
+                                                group.size() > 1 ? shared : ranges[j], cells[i]));
         }
       }
       begin = end;
@@ -326,15 +337,15 @@ class Explainer {
     double milliseconds = 0;
   };
 
-  void run_job(const Job& job, const Tensor& input, const LayerTable& table, const Tensor& logits, ExplainResult& result,
-               std::vector<Done>& group) {
+  void run_job(const Job& job, const Tensor& input, const LayerTable& table, const Tensor& logits,
+               ExplainResult& result, std::vector<Done>& group) {
     const ValueId value_id = target_value(job.target, table, model_.network.graph());
     const Tensor value = value_id == table.logits() ? logits : forward(input, value_id);
     Done done;
     done.job = &job;
     done.target = std::make_unique<BoundTarget>(with_reference(job.target), table, model_.card, value_id, value);
-    Context context{model_.network, table, model_.card, input, *done.target, {}, request_.run.seed, request_.run.batch_size,
-                    progress_, {}};
+    Context context{model_.network,          table,     model_.card, input, *done.target, {}, request_.run.seed,
+                    request_.run.batch_size, progress_, {}};
     done.score = done.target->score(value).to(at::kCPU).to(at::kDouble);
     done.probability = done.target->probability(value);
     if (done.probability.defined()) done.probability = done.probability.to(at::kCPU).to(at::kDouble);
@@ -417,8 +428,8 @@ class Explainer {
     return options;
   }
 
-  ExplainedMap write_map(const Picture& picture, const Done& done, int64_t i, const LayerTable& table, const ValueRange& range,
-                         std::vector<SheetCell>& cells) {
+  ExplainedMap write_map(const Picture& picture, const Done& done, int64_t i, const LayerTable& table,
+                         const ValueRange& range, std::vector<SheetCell>& cells) {
     const Attribution& a = done.attribution;
     ExplainedMap map = describe_map(done, table, i);
     MapStyle style;
@@ -432,13 +443,16 @@ class Explainer {
     cell.color_map = drawn.color_map;
     cell.range = drawn.range;
     if (const Tensor mask = mask_for(picture); mask.defined()) {
-      const Localization found = localization(a.map[i].narrow(0, picture.content.y, picture.content.height)
+      const Localization found = localization(a.map[i]
+                                                  .narrow(0, picture.content.y, picture.content.height)
                                                   .narrow(1, picture.content.x, picture.content.width),
                                               mask);
-      map.localization = {{"iou_half", found.iou_half}, {"iou_best", found.iou_best}, {"best_threshold", found.best_threshold},
-                          {"mass", found.mass},         {"rank", found.rank},         {"hit", found.hit ? 1.0 : 0.0}};
+      map.localization = {
+          {"iou_half", found.iou_half}, {"iou_best", found.iou_best}, {"best_threshold", found.best_threshold},
+          {"mass", found.mass},         {"rank", found.rank},         {"hit", found.hit ? 1.0 : 0.0}};
       const auto percent = [](double v) { return std::to_string(std::lround(v * 100)) + " %"; };
-      cell.lines.push_back("IoU " + percent(found.iou_best) + "  mass " + percent(found.mass) + (found.hit ? "  hit" : "  miss"));
+      cell.lines.push_back("IoU " + percent(found.iou_best) + "  mass " + percent(found.mass) +
+                           (found.hit ? "  hit" : "  miss"));
     }
     if (!map.notes.empty()) cell.lines.push_back(map.notes.front());
     cells.push_back(std::move(cell));
@@ -484,7 +498,8 @@ class Explainer {
                     std::to_string(whole.height));
     }
     // Nearest neighbour: a mask has no values between inside and outside.
-    const Image fitted = resize(crop(mask, picture.seen), picture.content.width, picture.content.height, Filter::kNearest);
+    const Image fitted =
+        resize(crop(mask, picture.seen), picture.content.width, picture.content.height, Filter::kNearest);
     const Tensor t = at::empty({fitted.height, fitted.width}, at::kByte);
     std::copy(fitted.pixels.begin(), fitted.pixels.end(), t.data_ptr<uint8_t>());
     const Tensor inside = t.gt(127);
@@ -492,7 +507,8 @@ class Explainer {
   }
 
   static std::string class_line(const Prediction& p) {
-    return std::to_string(p.index) + " " + printable(p.label, 40) + "  " + std::to_string(std::lround(p.probability * 1000) / 10.0).substr(0, 4) + " %";
+    return std::to_string(p.index) + " " + printable(p.label, 40) + "  " +
+           std::to_string(std::lround(p.probability * 1000) / 10.0).substr(0, 4) + " %";
   }
 
   void write_sheet(const Picture& picture, ExplainedPicture& explained, std::vector<SheetCell>& cells) {
@@ -538,7 +554,8 @@ class Explainer {
     if (request_.report) {
       report_.heading("How this was made");
       for (const std::string& note : result.notes) report_.paragraph(note);
-      report_.paragraph("Pellucid " PELLUCID_VERSION "; the numbers behind the pictures are in the .npy files and result.json "
+      report_.paragraph("Pellucid " PELLUCID_VERSION
+                        "; the numbers behind the pictures are in the .npy files and result.json "
                         "beside this page.");
       write_file_atomically((folder_ / "report.html").string(), report_.html());
     }
@@ -596,7 +613,8 @@ PredictResult predict(const PredictRequest& request, Progress* progress) {
         predicted.path = paths[n];
         predicted.classes = top_classes(logits, model, *table, request.top).front();
         if (predicted.classes.empty()) {
-          throw_usage(model.network.graph().name + ": its output " + shape_text(logits.sizes()) + " is not one score per class");
+          throw_usage(model.network.graph().name + ": its output " + shape_text(logits.sizes()) +
+                      " is not one score per class");
         }
         result.pictures.push_back(std::move(predicted));
       }

@@ -60,8 +60,8 @@ LoadedModel load_model(const ModelOptions& options) {
   return {options.path, Network(std::move(graph), network), std::move(card)};
 }
 
-std::vector<std::vector<Prediction>> top_classes(const Tensor& logits, const LoadedModel& model, const LayerTable& layers,
-                                                 int64_t k) {
+std::vector<std::vector<Prediction>> top_classes(const Tensor& logits, const LoadedModel& model,
+                                                 const LayerTable& layers, int64_t k) {
   std::vector<std::vector<Prediction>> result;
   // Scores per class only; dense and other outputs have no ranking worth printing.
   if (logits.dim() < 2 || logits.numel() != logits.size(0) * logits.size(1)) {
@@ -78,7 +78,8 @@ std::vector<std::vector<Prediction>> top_classes(const Tensor& logits, const Loa
     std::vector<Prediction> row;
     for (int64_t j = 0; j < values.size(1); ++j) {
       const int64_t index = indices[i][j].item<int64_t>();
-      row.push_back({index, model.card.label(index), values[i][j].item<double>(), probabilities[i][index].item<double>()});
+      row.push_back(
+          {index, model.card.label(index), values[i][j].item<double>(), probabilities[i][index].item<double>()});
     }
     result.push_back(std::move(row));
   }
@@ -90,7 +91,8 @@ ModelInfo inspect(const LoadedModel& model) {
   const ModelCard& card = model.card;
   const int64_t height = card.height > 0 ? card.height : 224;
   const int64_t width = card.width > 0 ? card.width : 224;
-  const Shape input = card.channels_first ? Shape{1, card.channels(), height, width} : Shape{1, height, width, card.channels()};
+  const Shape input =
+      card.channels_first ? Shape{1, card.channels(), height, width} : Shape{1, height, width, card.channels()};
   const LayerTable table(model.network, {input});
   nlohmann::ordered_json json;
   json["model"] = model.path;
@@ -99,7 +101,8 @@ ModelInfo inspect(const LoadedModel& model) {
   json["opsets"] = graph.opsets;
   json["parameters"] = graph.num_parameters();
   json["bytes"] = graph.parameter_bytes();
-  json["input"] = {{"name", graph.value(graph.inputs()[0].value).name}, {"declared", graph.inputs()[0].shape}, {"shape", input}};
+  json["input"] = {
+      {"name", graph.value(graph.inputs()[0].value).name}, {"declared", graph.inputs()[0].shape}, {"shape", input}};
   for (const ValueId id : graph.outputs()) {
     json["outputs"].push_back({{"name", graph.value(id).name}, {"shape", table.shape(id)}});
   }
@@ -126,8 +129,9 @@ ModelInfo inspect(const LoadedModel& model) {
     row["shape"] = layer.shape;
     const bool local = !layer.rows.whole && layer.shape.size() == 4;
     if (local) {
-      row["receptive_field"] = {{"height", layer.rows.size}, {"width", layer.columns.size}, {"jump_y", layer.rows.jump},
-                                {"jump_x", layer.columns.jump}, {"center_y", layer.rows.center}, {"center_x", layer.columns.center}};
+      row["receptive_field"] = {{"height", layer.rows.size},     {"width", layer.columns.size},
+                                {"jump_y", layer.rows.jump},     {"jump_x", layer.columns.jump},
+                                {"center_y", layer.rows.center}, {"center_x", layer.columns.center}};
     } else {
       row["receptive_field"] = "whole input";
     }

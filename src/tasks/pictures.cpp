@@ -23,8 +23,8 @@ std::string lower_extension(const fs::path& path) {
 
 /// What a folder is searched for; a file named outright is tried whatever it is called.
 bool looks_like_input(const fs::path& path) {
-  static const std::set<std::string> known{".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif",
-                                           ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".npy"};
+  static const std::set<std::string> known{".png",  ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif",
+                                           ".tiff", ".ppm", ".pgm",  ".pbm", ".pnm", ".npy"};
   return known.count(lower_extension(path)) > 0;
 }
 
@@ -55,7 +55,8 @@ void add_glob(const std::string& pattern, std::set<std::string>& found) {
   }
   std::error_code ec;
   for (fs::directory_iterator it(folder, ec); !ec && it != fs::directory_iterator(); it.increment(ec)) {
-    if (!hidden(it->path()) && glob_match(p.filename().string(), it->path().filename().string()) && it->is_regular_file(ec)) {
+    if (!hidden(it->path()) && glob_match(p.filename().string(), it->path().filename().string()) &&
+        it->is_regular_file(ec)) {
       found.insert(p.has_parent_path() ? it->path().string() : it->path().filename().string());
     }
   }
@@ -93,7 +94,8 @@ std::vector<std::string> expand_inputs(const std::vector<std::string>& names) {
     const fs::path path = fs::u8path(name);
     if (fs::is_directory(path, ec)) {
       add_folder(path, found);
-      if (found.empty()) throw_invalid(printable(name) + ": the folder holds no pictures (" + image_formats() + ") or .npy files");
+      if (found.empty())
+        throw_invalid(printable(name) + ": the folder holds no pictures (" + image_formats() + ") or .npy files");
     } else if (fs::exists(path, ec)) {
       found.insert(name);
     } else if (name.find_first_of("*?") != std::string::npos) {
@@ -131,7 +133,8 @@ std::vector<std::string> unique_names(const std::vector<std::string>& paths) {
   return names;
 }
 
-Picture load_picture(const std::string& path, const std::string& name, const LoadedModel& model, const ImageLimits& limits) {
+Picture load_picture(const std::string& path, const std::string& name, const LoadedModel& model,
+                     const ImageLimits& limits) {
   const ModelCard& card = model.card;
   Picture p;
   p.path = path;
@@ -143,7 +146,9 @@ Picture load_picture(const std::string& path, const std::string& name, const Loa
   p.content = {0, 0, width, height};
   Image prepared;
   switch (card.resize) {
-    case ResizePolicy::kStretch: prepared = resize(p.photo, width, height); break;
+    case ResizePolicy::kStretch:
+      prepared = resize(p.photo, width, height);
+      break;
     case ResizePolicy::kLetterbox: {
       Letterboxed boxed = letterbox(p.photo, width, height);
       p.content = boxed.content;

@@ -1,7 +1,7 @@
+#include <ATen/Parallel.h>
+
 #include <filesystem>
 #include <mutex>
-
-#include <ATen/Parallel.h>
 
 #include "pellucid/error.h"
 #include "pellucid/files.h"
@@ -17,7 +17,8 @@ namespace {
 constexpr uint64_t kTestSeed = 0x7e57;  // never used for training
 
 /// Flower pictures as a batch: the classes take turns, so that every batch is balanced.
-TrainingBatch flower_batch(const TrainRequest& request, const ModelCard& card, uint64_t seed, int64_t first, int64_t count) {
+TrainingBatch flower_batch(const TrainRequest& request, const ModelCard& card, uint64_t seed, int64_t first,
+                           int64_t count) {
   const auto classes = static_cast<int64_t>(flower_classes(request.variant).size());
   const int64_t size = request.input_size;
   Tensor pixels = at::empty({count, size, size, 3}, at::kByte);
@@ -51,8 +52,8 @@ TrainResult train(const TrainRequest& request, const std::function<void(const Tr
   const auto num_classes = static_cast<int64_t>(classes.size());
   const int64_t batch = request.training.batch_size;
   if (request.pictures_per_class * num_classes < batch) {
-    throw_usage("train: " + std::to_string(request.pictures_per_class * num_classes) + " pictures do not fill a batch of " +
-                std::to_string(batch));
+    throw_usage("train: " + std::to_string(request.pictures_per_class * num_classes) +
+                " pictures do not fill a batch of " + std::to_string(batch));
   }
   ResidualNetworkOptions architecture;
   architecture.num_classes = num_classes;

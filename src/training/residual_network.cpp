@@ -14,9 +14,11 @@ class Builder {
   explicit Builder(uint64_t seed) : generator_(at::detail::createCPUGenerator(seed)) {}
 
   /// Conv without bias -> BatchNormalization [-> Relu].
-  std::string conv(const std::string& name, const std::string& from, int64_t in, int64_t out, int64_t kernel, int64_t stride) {
+  std::string conv(const std::string& name, const std::string& from, int64_t in, int64_t out, int64_t kernel,
+                   int64_t stride) {
     const double deviation = std::sqrt(2.0 / static_cast<double>(in * kernel * kernel));
-    graph.constant(name + ".weight", at::randn({out, in, kernel, kernel}, generator_, at::TensorOptions(at::kFloat)) * deviation);
+    graph.constant(name + ".weight",
+                   at::randn({out, in, kernel, kernel}, generator_, at::TensorOptions(at::kFloat)) * deviation);
     const int64_t pad = kernel / 2;
     graph.node("Conv", {from, name + ".weight"}, {name},
                {{"kernel_shape", std::vector<int64_t>{kernel, kernel}},
@@ -28,8 +30,8 @@ class Builder {
     graph.constant(norm + ".bias", at::zeros({out}));
     graph.constant(norm + ".mean", at::zeros({out}));
     graph.constant(norm + ".var", at::ones({out}));
-    return graph.node("BatchNormalization", {name, norm + ".scale", norm + ".bias", norm + ".mean", norm + ".var"}, {norm},
-                      {{"epsilon", 1e-5}, {"momentum", 0.9}}, norm);
+    return graph.node("BatchNormalization", {name, norm + ".scale", norm + ".bias", norm + ".mean", norm + ".var"},
+                      {norm}, {{"epsilon", 1e-5}, {"momentum", 0.9}}, norm);
   }
 
   std::string relu(const std::string& name, const std::string& from) {
@@ -67,10 +69,12 @@ Graph make_residual_network(const ResidualNetworkOptions& options) {
   }
   b.graph.node("GlobalAveragePool", {x}, {"pool"}, {}, "pool");
   b.graph.node("Flatten", {"pool"}, {"flatten"}, {}, "flatten");
-  b.graph.constant("classifier.weight", at::randn({options.num_classes, width}, b.generator_, at::TensorOptions(at::kFloat)) *
-                                            std::sqrt(1.0 / static_cast<double>(width)));
+  b.graph.constant("classifier.weight",
+                   at::randn({options.num_classes, width}, b.generator_, at::TensorOptions(at::kFloat)) *
+                       std::sqrt(1.0 / static_cast<double>(width)));
   b.graph.constant("classifier.bias", at::zeros({options.num_classes}));
-  b.graph.node("Gemm", {"flatten", "classifier.weight", "classifier.bias"}, {"logits"}, {{"transB", int64_t{1}}}, "classifier");
+  b.graph.node("Gemm", {"flatten", "classifier.weight", "classifier.bias"}, {"logits"}, {{"transB", int64_t{1}}},
+               "classifier");
   b.graph.output("logits", Shape{-1, options.num_classes});
   return b.graph.finish();
 }

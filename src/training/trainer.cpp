@@ -26,7 +26,8 @@ std::vector<ValueId> trained_values(const Graph& graph) {
   for (size_t i = 0; i < graph.values().size(); ++i) {
     const Value& value = graph.values()[i];
     const auto id = static_cast<ValueId>(i);
-    if (value.constant.defined() && value.constant.is_floating_point() && !value.consumers.empty() && !statistics.count(id)) {
+    if (value.constant.defined() && value.constant.is_floating_point() && !value.consumers.empty() &&
+        !statistics.count(id)) {
       ids.push_back(id);
     }
   }
@@ -113,8 +114,9 @@ Trainer::EpochReport Trainer::train_epoch(const BatchSource& batches, int64_t st
     correct += scores.argmax(1).eq(batch.labels).sum().item<double>();
     seen += static_cast<double>(batch.labels.size(0));
     if (progress) {
-      progress->report(static_cast<double>(step + 1), static_cast<double>(steps_per_epoch),
-                       "epoch " + std::to_string(t.epochs_done + 1) + ", loss " + number_text(std::round(loss_now * 1000) / 1000));
+      progress->report(
+          static_cast<double>(step + 1), static_cast<double>(steps_per_epoch),
+          "epoch " + std::to_string(t.epochs_done + 1) + ", loss " + number_text(std::round(loss_now * 1000) / 1000));
     }
   }
   ++t.epochs_done;
@@ -145,7 +147,8 @@ void Trainer::save(const std::string& path) const {
     for (const ValueId id : ids) list.push_back(id == kNoValue ? std::string() : trained.value(id).name);
     return list;
   };
-  for (const Node& node : trained.nodes()) b.node(node.op, names(node.inputs), names(node.outputs), node.attributes, node.name, node.domain);
+  for (const Node& node : trained.nodes())
+    b.node(node.op, names(node.inputs), names(node.outputs), node.attributes, node.name, node.domain);
   for (size_t i = 0; i < trained.outputs().size(); ++i) {
     b.output(trained.value(trained.outputs()[i]).name, trained.output_shapes()[i]);
   }
@@ -165,7 +168,8 @@ bool Trainer::resume(const std::string& path) {
   const auto tensor = [&](const std::string& name, const Tensor& like) {
     const ValueId id = saved.find(name);
     if (id == kNoValue || !saved.value(id).constant.defined() || saved.value(id).constant.sizes() != like.sizes()) {
-      throw_invalid(path + ": a checkpoint of another network ('" + printable(name) + "' is missing or has another shape)");
+      throw_invalid(path + ": a checkpoint of another network ('" + printable(name) +
+                    "' is missing or has another shape)");
     }
     return saved.value(id).constant;
   };

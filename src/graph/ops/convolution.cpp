@@ -22,7 +22,8 @@ ConvGeometry conv_geometry(const Node& node, at::IntArrayRef input, at::IntArray
   op_check(groups >= 1, node, "group is " + std::to_string(groups) + "; it must be >= 1");
   const std::vector<int64_t> kernel(weight.begin() + 2, weight.end());
   const std::vector<int64_t> declared = node.integers("kernel_shape", kernel);
-  op_check(declared == kernel, node, "kernel_shape " + shape_text(declared) + " does not fit weight " + shape_text(weight));
+  op_check(declared == kernel, node,
+           "kernel_shape " + shape_text(declared) + " does not fit weight " + shape_text(weight));
   return {window_geometry(node, input.slice(2), kernel), groups};
 }
 
@@ -38,8 +39,9 @@ void check_conv(const Node& node, at::IntArrayRef x, at::IntArrayRef w, const Te
   for (size_t i = 0; i < g.window.kernel.size(); ++i) {
     const int64_t extent = (g.window.kernel[i] - 1) * g.window.dilations[i] + 1;
     const int64_t padded = x[i + 2] + g.window.begin[i] + g.window.end[i];
-    op_check(padded >= extent, node, "the kernel reaches over " + std::to_string(extent) + " positions but the padded input " +
-                                         shape_text(x) + " has " + std::to_string(padded));
+    op_check(padded >= extent, node,
+             "the kernel reaches over " + std::to_string(extent) + " positions but the padded input " + shape_text(x) +
+                 " has " + std::to_string(padded));
     out.push_back((padded - extent) / g.window.strides[i] + 1);
   }
   checked_numel(node, out);
@@ -93,8 +95,8 @@ TensorList conv_transpose(OpCall& call) {
   const size_t rank = static_cast<size_t>(x.dim()) - 2;
   const int64_t groups = node.integer("group", 1);
   op_check(groups >= 1 && x.size(1) == w.size(0) && w.size(0) % groups == 0, node,
-           "input " + shape_text(x.sizes()) + ", weight " + shape_text(w.sizes()) + " and group " + std::to_string(groups) +
-               " do not fit");
+           "input " + shape_text(x.sizes()) + ", weight " + shape_text(w.sizes()) + " and group " +
+               std::to_string(groups) + " do not fit");
   const std::vector<int64_t> ones(rank, 1);
   const std::vector<int64_t> strides = node.integers("strides", ones);
   const std::vector<int64_t> dilations = node.integers("dilations", ones);
@@ -110,11 +112,13 @@ TensorList conv_transpose(OpCall& call) {
     op_check(strides[i] >= 1 && dilations[i] >= 1 && output_padding[i] >= 0, node,
              "strides and dilations must be >= 1 and output_padding >= 0");
     const int64_t kernel = w.size(static_cast<int64_t>(i) + 2);
-    full[i] = strides[i] * (x.size(static_cast<int64_t>(i) + 2) - 1) + (kernel - 1) * dilations[i] + 1 + output_padding[i];
+    full[i] =
+        strides[i] * (x.size(static_cast<int64_t>(i) + 2) - 1) + (kernel - 1) * dilations[i] + 1 + output_padding[i];
     const bool same = auto_pad == "SAME_UPPER" || auto_pad == "SAME_LOWER";
     if (!output_shape.empty() || same) {
       if (!output_shape.empty()) {
-        op_check(output_shape.size() == rank || output_shape.size() == rank + 2, node, "output_shape has a wrong length");
+        op_check(output_shape.size() == rank || output_shape.size() == rank + 2, node,
+                 "output_shape has a wrong length");
         wanted[i] = output_shape[output_shape.size() - rank + i];
       } else {
         wanted[i] = x.size(static_cast<int64_t>(i) + 2) * strides[i];

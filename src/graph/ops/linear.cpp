@@ -17,7 +17,8 @@ TensorList gemm(OpCall& call) {
   if (node.integer("transA", 0)) a = a.t();
   if (node.integer("transB", 0)) b = b.t();
   op_check(a.size(1) == b.size(0), node,
-           "inputs " + shape_text(a.sizes()) + " and " + shape_text(b.sizes()) + " (after transposing) cannot be multiplied");
+           "inputs " + shape_text(a.sizes()) + " and " + shape_text(b.sizes()) +
+               " (after transposing) cannot be multiplied");
   if (!call.has(2) || beta == 0) {
     const Tensor product = at::mm(a, b);
     return {alpha == 1 ? product : product * alpha};
@@ -25,7 +26,8 @@ TensorList gemm(OpCall& call) {
   const Tensor& c = call.in[2];
   const bool fits = c.dim() <= 2 && (c.dim() < 1 || c.size(-1) == 1 || c.size(-1) == b.size(1)) &&
                     (c.dim() < 2 || c.size(0) == 1 || c.size(0) == a.size(0));
-  op_check(fits, node, "bias " + shape_text(c.sizes()) + " does not broadcast to " + shape_text({a.size(0), b.size(1)}));
+  op_check(fits, node,
+           "bias " + shape_text(c.sizes()) + " does not broadcast to " + shape_text({a.size(0), b.size(1)}));
   if (alpha == 1 && beta == 1) return {at::addmm(c, a, b)};
   return {at::addmm(c, a, b, beta, alpha)};
 }

@@ -24,7 +24,8 @@ TensorList batch_normalization(OpCall& call) {
                  std::to_string(channels) + " channels");
   }
   const double epsilon = call.node.real("epsilon", 1e-5);
-  if (!call.training) return {at::batch_norm(x, call.in[1], call.in[2], call.in[3], call.in[4], false, 0, epsilon, false)};
+  if (!call.training)
+    return {at::batch_norm(x, call.in[1], call.in[2], call.in[3], call.in[4], false, 0, epsilon, false)};
   Tensor mean = call.in[3].clone();
   Tensor var = call.in[4].clone();
   const double keep = call.node.real("momentum", 0.9);

@@ -32,15 +32,18 @@ WindowGeometry window_geometry(const Node& node, at::IntArrayRef spatial, const 
   const std::vector<int64_t> ones(rank, 1);
   WindowGeometry g{kernel, node.integers("strides", ones), node.integers("dilations", ones),
                    std::vector<int64_t>(rank, 0), std::vector<int64_t>(rank, 0)};
-  op_check(kernel.size() == rank, node, "kernel_shape " + shape_text(kernel) + " must have " + std::to_string(rank) + " entries");
-  op_check(g.strides.size() == rank, node, "strides " + shape_text(g.strides) + " must have " + std::to_string(rank) + " entries");
+  op_check(kernel.size() == rank, node,
+           "kernel_shape " + shape_text(kernel) + " must have " + std::to_string(rank) + " entries");
+  op_check(g.strides.size() == rank, node,
+           "strides " + shape_text(g.strides) + " must have " + std::to_string(rank) + " entries");
   op_check(g.dilations.size() == rank, node,
            "dilations " + shape_text(g.dilations) + " must have " + std::to_string(rank) + " entries");
   constexpr int64_t kMost = int64_t{1} << 31;
   for (size_t i = 0; i < rank; ++i) {
     op_check(kernel[i] >= 1 && kernel[i] < kMost, node, "kernel_shape " + shape_text(kernel) + " must be >= 1");
     op_check(g.strides[i] >= 1 && g.strides[i] < kMost, node, "strides " + shape_text(g.strides) + " must be >= 1");
-    op_check(g.dilations[i] >= 1 && g.dilations[i] < kMost, node, "dilations " + shape_text(g.dilations) + " must be >= 1");
+    op_check(g.dilations[i] >= 1 && g.dilations[i] < kMost, node,
+             "dilations " + shape_text(g.dilations) + " must be >= 1");
   }
   const std::string auto_pad = node.text("auto_pad", "NOTSET");
   if (auto_pad == "SAME_UPPER" || auto_pad == "SAME_LOWER") {
@@ -53,7 +56,8 @@ WindowGeometry window_geometry(const Node& node, at::IntArrayRef spatial, const 
     }
   } else if (auto_pad == "NOTSET" || auto_pad.empty()) {
     const std::vector<int64_t> pads = node.integers("pads", std::vector<int64_t>(2 * rank, 0));
-    op_check(pads.size() == 2 * rank, node, "pads " + shape_text(pads) + " must have " + std::to_string(2 * rank) + " entries");
+    op_check(pads.size() == 2 * rank, node,
+             "pads " + shape_text(pads) + " must have " + std::to_string(2 * rank) + " entries");
     for (size_t i = 0; i < 2 * rank; ++i) {
       op_check(pads[i] >= 0 && pads[i] < kMost, node, "pads " + shape_text(pads) + " must be >= 0");
       (i < rank ? g.begin[i] : g.end[i - rank]) = pads[i];
@@ -72,8 +76,8 @@ namespace {
 struct Pooling {
   WindowGeometry window;
   bool ceil = false;
-  std::vector<int64_t> out;    ///< Output positions per axis.
-  bool explicit_pad = false;   ///< Pad by hand with `window`, then pool without padding.
+  std::vector<int64_t> out;   ///< Output positions per axis.
+  bool explicit_pad = false;  ///< Pad by hand with `window`, then pool without padding.
 };
 
 /// With rounding up the last window may hang over the padding; the overhang never counts.
@@ -101,8 +105,9 @@ Pooling pooling(OpCall& call, const Tensor& x) {
     const int64_t extent = (p.window.kernel[i] - 1) * p.window.dilations[i] + 1;
     const int64_t size = x.size(static_cast<int64_t>(i) + 2);
     const int64_t span = size + p.window.begin[i] + p.window.end[i] - extent;
-    op_check(span >= 0, node, "the window reaches over " + std::to_string(extent) + " positions but the padded input " +
-                                  shape_text(x.sizes()) + " has " + std::to_string(span + extent));
+    op_check(span >= 0, node,
+             "the window reaches over " + std::to_string(extent) + " positions but the padded input " +
+                 shape_text(x.sizes()) + " has " + std::to_string(span + extent));
     int64_t out = span / p.window.strides[i] + 1;
     if (p.ceil) {
       out = (span + p.window.strides[i] - 1) / p.window.strides[i] + 1;
@@ -127,8 +132,10 @@ std::tuple<Tensor, Tensor> max_pool(const Tensor& x, const Pooling& p, const std
                                                 {1, w.dilations[0]}, p.ceil);
       return {y.squeeze(2), i.squeeze(2)};
     }
-    case 4: return at::max_pool2d_with_indices(x, w.kernel, w.strides, padding, w.dilations, p.ceil);
-    default: return at::max_pool3d_with_indices(x, w.kernel, w.strides, padding, w.dilations, p.ceil);
+    case 4:
+      return at::max_pool2d_with_indices(x, w.kernel, w.strides, padding, w.dilations, p.ceil);
+    default:
+      return at::max_pool3d_with_indices(x, w.kernel, w.strides, padding, w.dilations, p.ceil);
   }
 }
 
@@ -182,7 +189,8 @@ TensorList max_pool_op(OpCall& call) {
 TensorList max_pool_vjp(const VjpCall& call) {
   const Shape& shape = call.in_shapes[0];
   if (shape.size() == 4) {
-    const WindowGeometry w = window_geometry(call.node, at::IntArrayRef(shape).slice(2), call.node.integers("kernel_shape"));
+    const WindowGeometry w =
+        window_geometry(call.node, at::IntArrayRef(shape).slice(2), call.node.integers("kernel_shape"));
     // LibTorch's kernel, which looks at the input's shape only, for what was not padded by hand.
     if (w.symmetric() && 2 * w.begin[0] <= w.kernel[0] && 2 * w.begin[1] <= w.kernel[1]) {
       const Tensor like = at::empty(shape, call.grad[0].options(), call.grad[0].suggest_memory_format());
@@ -191,7 +199,8 @@ TensorList max_pool_vjp(const VjpCall& call) {
     }
   }
   const Tensor grad = call.grad[0].flatten(2);
-  Tensor result = at::zeros({shape[0], shape[1], c10::multiply_integers(shape.begin() + 2, shape.end())}, grad.options());
+  Tensor result =
+      at::zeros({shape[0], shape[1], c10::multiply_integers(shape.begin() + 2, shape.end())}, grad.options());
   result.scatter_add_(2, call.saved[0].flatten(2), grad);
   return {result.view(shape)};
 }
@@ -199,9 +208,12 @@ TensorList max_pool_vjp(const VjpCall& call) {
 Tensor average(const Tensor& x, const Pooling& p, const std::vector<int64_t>& padding, bool include_pad) {
   const auto& w = p.window;
   switch (x.dim()) {
-    case 3: return at::avg_pool1d(x, w.kernel, w.strides, padding, p.ceil, include_pad);
-    case 4: return at::avg_pool2d(x, w.kernel, w.strides, padding, p.ceil, include_pad);
-    default: return at::avg_pool3d(x, w.kernel, w.strides, padding, p.ceil, include_pad);
+    case 3:
+      return at::avg_pool1d(x, w.kernel, w.strides, padding, p.ceil, include_pad);
+    case 4:
+      return at::avg_pool2d(x, w.kernel, w.strides, padding, p.ceil, include_pad);
+    default:
+      return at::avg_pool3d(x, w.kernel, w.strides, padding, p.ceil, include_pad);
   }
 }
 
@@ -220,8 +232,8 @@ Tensor window_sum(const Tensor& x, const Pooling& p) {
   }
   std::vector<int64_t> shape{x.size(1), 1};
   shape.insert(shape.end(), p.window.kernel.begin(), p.window.kernel.end());
-  return at::convolution(padded, at::ones(shape, x.options()), {}, p.window.strides, none, p.window.dilations, false, none,
-                         x.size(1));
+  return at::convolution(padded, at::ones(shape, x.options()), {}, p.window.strides, none, p.window.dilations, false,
+                         none, x.size(1));
 }
 
 TensorList average_pool_op(OpCall& call) {
