@@ -15,14 +15,14 @@ struct Context {
   const Network& network;
   const LayerTable& layers;
   const ModelCard& card;
-  Tensor input;                     ///< [N,C,H,W] in the model domain (or [N,H,W,C] as the card says).
-  BoundTarget target;               ///< One entry per image.
-  std::vector<ValueId> cam_layers;  ///< For methods that need a layer; fused when there are several.
+  Tensor input;                          ///< [N,C,H,W] in the model domain (or [N,H,W,C] as the card says).
+  BoundTarget target;                    ///< One entry per image.
+  std::vector<ValueId> cam_layers = {};  ///< For methods that need a layer; fused when there are several.
   uint64_t seed = 0;
   int64_t batch_size = 16;  ///< Most images per pass.
   Progress* progress = nullptr;
   /// Standard normal noise [n, ...shape of one image] instead of the generator's own, to reproduce a reference run.
-  Tensor injected_noise;
+  Tensor injected_noise = {};
 };
 
 /// What a method found for a batch of images. Numbers are signed and never normalized; pictures are made from them

@@ -24,6 +24,11 @@ std::string tensor_text(const Tensor& tensor);
 /// Debian starts with one).
 void set_num_threads(int num_threads = 0);
 
+/// Lets the process keep freed memory for its next tensors instead of returning it to the system and paying a page
+/// fault for every 4 KiB of the next one; halves the time of small networks. For the whole process; without effect
+/// where the C library is not glibc.
+void keep_freed_memory();
+
 /// The most bytes of tensor memory LibTorch may hold on the CPU at one time; an allocation beyond it throws
 /// Error(kFailed) instead of swapping or being killed. 0 removes the limit. Applies to the whole process.
 void set_memory_limit(int64_t bytes);

@@ -13,9 +13,10 @@ namespace pellucid {
 namespace {
 
 struct CamInput {
-  Tensor activations;  ///< float64 [N,K,h,w]
-  Tensor gradients;    ///< float64 [N,K,h,w]; undefined for members that need none
+  Tensor activations;  ///< [N,K,h,w] on the CPU, float64 unless the member asks for the network's own type
+  Tensor gradients;    ///< the same; undefined for members that need none
 };
+enum class CamPrecision { kDouble, kNetwork };
 using CamRaw = std::function<Tensor(const CamInput&)>;
 
 /// Token layers [N,T,D] become [N,D,rows,columns] without class and register tokens.
@@ -37,7 +38,13 @@ Tensor as_map(const Context& context, ValueId layer, const Tensor& t) {
 
 /// Channels weighted by one number each: sum_k w_k A_k.
 Tensor weighted(const Tensor& weights, const Tensor& activations) {
-  return (weights.unsqueeze(2).unsqueeze(3) * activations).sum(1);
+  const Tensor& a = activations;
+  const Tensor w = weights.to(a.scalar_type());
+  const Shape shape{a.size(0), a.size(2), a.size(3)};
+  if (a.is_contiguous(at::MemoryFormat::ChannelsLast)) {  // a position's channels are neighbours
+    return at::bmm(a.permute({0, 2, 3, 1}).flatten(1, 2), w.unsqueeze(2)).view(shape);
+  }
+  return at::bmm(w.unsqueeze(1), a.flatten(2)).view(shape);
 }
 
 /// 0 where the denominator is 0.
@@ -98,14 +105,18 @@ Attribution from_raw_maps(const Context& context, std::map<ValueId, Tensor> raws
 }
 
 /// Activations and gradients of the chosen layers.
-std::map<ValueId, CamInput> cam_inputs(const Context& context, bool with_gradients) {
+std::map<ValueId, CamInput> cam_inputs(const Context& context, bool with_gradients,
+                                       CamPrecision precision = CamPrecision::kDouble) {
+  const auto prepared = [&](ValueId id, const Tensor& t) {
+    const Tensor map = as_map(context, id, t).to(at::kCPU);
+    return precision == CamPrecision::kDouble || map.scalar_type() != at::kFloat ? map.to(at::kDouble) : map;
+  };
   if (context.cam_layers.empty()) throw_usage("class activation maps need a layer");
   std::map<ValueId, CamInput> result;
   if (with_gradients) {
     const GradientResult r = gradients(context, {context.input, all_rows(context), context.cam_layers, {}});
     for (const ValueId id : context.cam_layers) {
-      result[id] = {as_map(context, id, r.values.at(id)).to(at::kCPU).to(at::kDouble),
-                    as_map(context, id, r.gradients.at(id)).to(at::kCPU).to(at::kDouble)};
+      result[id] = {prepared(id, r.values.at(id)), prepared(id, r.gradients.at(id))};
     }
     return result;
   }
@@ -119,7 +130,7 @@ std::map<ValueId, CamInput> cam_inputs(const Context& context, bool with_gradien
     for (const auto& [id, t] : values) parts[id].push_back(t);
   }
   for (const ValueId id : context.cam_layers) {
-    result[id] = {as_map(context, id, at::cat(parts[id])).to(at::kCPU).to(at::kDouble), {}};
+    result[id] = {prepared(id, at::cat(parts[id])), {}};
   }
   return result;
 }
@@ -128,9 +139,10 @@ std::map<ValueId, CamInput> cam_inputs(const Context& context, bool with_gradien
 using CamInspection = std::function<void(const CamInput&, Attribution&)>;
 
 Attribution run_cam(const Context& context, const CamRaw& raw, bool with_gradients, bool rectify,
-                    Fusion fusion = Fusion::kMean, const CamInspection& inspect = {}) {
+                    Fusion fusion = Fusion::kMean, const CamInspection& inspect = {},
+                    CamPrecision precision = CamPrecision::kDouble) {
   std::map<ValueId, Tensor> raws;
-  const std::map<ValueId, CamInput> inputs = cam_inputs(context, with_gradients);
+  const std::map<ValueId, CamInput> inputs = cam_inputs(context, with_gradients, precision);
   for (const auto& [layer, input] : inputs) raws[layer] = raw(input);
   Attribution a = from_raw_maps(context, std::move(raws), rectify, fusion);
   if (inspect) {
@@ -142,7 +154,23 @@ Attribution run_cam(const Context& context, const CamRaw& raw, bool with_gradien
 }
 
 // Selvaraju et al., ICCV 2017, eq. 1 and 2: channels weighted by their mean gradient.
-Tensor grad_cam(const CamInput& in) { return weighted(in.gradients.mean({2, 3}), in.activations); }
+Tensor grad_cam(const CamInput& in) {
+  const Tensor& g = in.gradients;
+  // Below a global average pooling the gradient is one number per channel, spread over the map without a copy.
+  const bool constant = g.stride(2) == 0 && g.stride(3) == 0;
+  return weighted(constant ? g.select(3, 0).select(2, 0) : g.mean({2, 3}, /*keepdim=*/false, at::kDouble),
+                  in.activations);
+}
+
+/// Nothing in these two divides, so float32 activations need no copy in double.
+Method weighted_by_mean_gradient(const char* id, const char* title, const char* summary,
+                                 Tensor (*raw)(const CamInput&)) {
+  return make_method<NoParams>(id, title, "cam", summary, papers::kSelvaraju2017,
+                               kNeedsTarget | kNeedsLayer | kNeedsGradient, kNonNegative | kScalesWithLogit,
+                               [raw](const Context& context, const NoParams&) {
+                                 return run_cam(context, raw, true, true, Fusion::kMean, {}, CamPrecision::kNetwork);
+                               });
+}
 
 // The same section: the negated weights show what would raise the score if it were removed.
 Tensor counterfactual_grad_cam(const CamInput& in) { return -grad_cam(in); }
@@ -349,13 +377,13 @@ Method plain_cam(const char* id, const char* title, const char* summary, const P
 }  // namespace
 
 Method grad_cam_method() {
-  return plain_cam("grad-cam", "Grad-CAM", "Channels weighted by the mean gradient of the score.",
-                   papers::kSelvaraju2017, kNonNegative | kScalesWithLogit, grad_cam);
+  return weighted_by_mean_gradient("grad-cam", "Grad-CAM", "Channels weighted by the mean gradient of the score.",
+                                   grad_cam);
 }
 
 Method counterfactual_grad_cam_method() {
-  return plain_cam("counterfactual-grad-cam", "Counterfactual Grad-CAM", "Regions whose removal would raise the score.",
-                   papers::kSelvaraju2017, kNonNegative | kScalesWithLogit, counterfactual_grad_cam);
+  return weighted_by_mean_gradient("counterfactual-grad-cam", "Counterfactual Grad-CAM",
+                                   "Regions whose removal would raise the score.", counterfactual_grad_cam);
 }
 
 Method grad_cam_plus_plus_method() {

@@ -297,6 +297,7 @@ int run_program(int argc, char** argv) {
       throw_usage(parse_problem(app, e, std::vector<std::string>(argv + 1, argv + argc)));
     }
     set_num_threads(static_cast<int>(global.threads));
+    keep_freed_memory();
     set_memory_limit(global.max_memory_mb > 0 ? global.max_memory_mb << 20 : default_memory_limit());
     TerminalProgress progress(global.quiet);
     if (global.timeout_s > 0) {

@@ -2,6 +2,10 @@
 #include <c10/core/CPUAllocator.h>
 #include <torch/version.h>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include <atomic>
 #include <new>
 
@@ -75,6 +79,14 @@ void set_memory_limit(int64_t bytes) {
   }();
   (void)installed;
   g_limit.store(bytes, std::memory_order_relaxed);
+}
+
+void keep_freed_memory() {
+#ifdef __GLIBC__
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  mallopt(M_TOP_PAD, 16 << 20);
+#endif
 }
 
 int64_t memory_in_use() { return g_used.load(std::memory_order_relaxed); }
