@@ -9,7 +9,7 @@
 
 namespace pellucid {
 
-const char* const kBaselineAccepts = "black, white, gray, zero, mean, blur:SIGMA, noise:SEED, or several joined by '+'";
+const char* const kBaselineAccepts = "black, white, gray, zero, mean, blur[:SIGMA], noise[:SEED], or several joined by '+'";
 
 namespace {
 
@@ -54,14 +54,14 @@ Tensor one_baseline(const Context& context, const std::string& owner, const std:
   const auto refuse = [&]() -> Tensor {
     throw_usage(owner + ": baseline is '" + printable(name) + "'; it must be " + kBaselineAccepts + " (default black)");
   };
-  if (name.rfind("blur:", 0) == 0) {
-    double sigma = 0;
-    if (!parse_double(name.substr(5), sigma) || !(sigma > 0 && sigma <= 1000)) return refuse();
+  if (name == "blur" || name.rfind("blur:", 0) == 0) {
+    double sigma = static_cast<double>(std::max(x.size(2), x.size(3))) / 20;
+    if (name != "blur" && (!parse_double(name.substr(5), sigma) || !(sigma > 0 && sigma <= 1000))) return refuse();
     return from_planes(context, gaussian_blur(x, sigma));
   }
-  if (name.rfind("noise:", 0) == 0) {
-    int64_t seed = 0;
-    if (!parse_int(name.substr(6), seed) || seed < 0) return refuse();
+  if (name == "noise" || name.rfind("noise:", 0) == 0) {
+    auto seed = static_cast<int64_t>(context.seed);
+    if (name != "noise" && (!parse_int(name.substr(6), seed) || seed < 0)) return refuse();
     at::Generator generator = at::detail::createCPUGenerator(static_cast<uint64_t>(seed));
     Shape one = x.sizes().vec();
     one[0] = 1;  // the same for every picture, so that a batch equals its pictures one by one

@@ -11,8 +11,8 @@ namespace pellucid {
 ///   black, white, gray   a display color
 ///   zero                 zero in the model domain, often the data set's mean color
 ///   mean                 the mean color of each picture
-///   blur:SIGMA           the picture blurred by a Gaussian, sigma in pixels
-///   noise:SEED           uniform noise in display range
+///   blur, blur:SIGMA     the picture blurred by a Gaussian, sigma in pixels (default a twentieth of the longer side)
+///   noise, noise:SEED    uniform noise in display range (default the run's own seed)
 /// or several joined by '+', which are averaged over by the caller.
 std::vector<Tensor> baselines(const Context& context, const std::string& owner, const std::string& name);
 

@@ -148,8 +148,8 @@ ModelCard card_from_preset(const std::string& name) {
   for (const Preset& p : presets()) {
     if (name == p.name) return p.card;
   }
-  throw_usage("preset is '" + printable(name) + "'" + did_you_mean(name, card_presets()) + "; " +
-              join(card_presets(), ", ") + " are known");
+  throw_usage("preset is '" + printable(name) + "'; " + join(card_presets(), ", ") + " are known" +
+              did_you_mean(name, card_presets()));
 }
 
 ModelCard guess_card(const Graph& graph) {

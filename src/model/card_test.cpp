@@ -52,8 +52,8 @@ TEST(ModelCard, LabelsFallBackToNumbers) {
 
 TEST(CardPresets, ListThemselvesWhenRefusing) {
   expect_error(ErrorKind::kUsage,
-               "preset is 'imagnet'; did you mean 'imagenet'?; imagenet, imagenet-tf, caffe, cifar10, mnist, flower, "
-               "none are known",
+               "preset is 'imagnet'; imagenet, imagenet-tf, caffe, cifar10, mnist, flower, none are known; did you mean "
+               "'imagenet'?",
                [] { card_from_preset("imagnet"); });
 }
 

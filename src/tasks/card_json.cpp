@@ -181,17 +181,19 @@ ModelCard card_from_json(const std::string& text, const std::string& name, const
   if (const Json* labels = reader.find("labels")) {
     if (labels->is_string()) {
       const std::string file = labels->get<std::string>();
-      const bool inside = !file.empty() && file[0] != '/' && file.find("..") == std::string::npos &&
-                          file.find('\0') == std::string::npos;
-      if (!inside) reader.fail("labels", "must be a list, or a file beside the card");
-      card.labels = read_labels((std::filesystem::u8path(folder) / std::filesystem::u8path(file)).string());
+      const bool beside = !file.empty() && file != ".." && file.find_first_of(std::string_view("/\\\0", 3)) == std::string::npos;
+      if (!beside) reader.fail("labels", "must be a list, or the name of a file beside the card");
+      const std::filesystem::path path = std::filesystem::u8path(folder) / std::filesystem::u8path(file);
+      std::error_code ec;
+      if (std::filesystem::is_symlink(path, ec)) reader.fail("labels", "names a symbolic link");
+      card.labels = read_labels(path.string());
     } else if (labels->is_array()) {
       for (const Json& label : *labels) {
         if (!label.is_string()) reader.fail("labels", "must be a list of strings");
         card.labels.push_back(printable(label.get<std::string>(), 300));
       }
     } else {
-      reader.fail("labels", "must be a list of strings, or a file beside the card");
+      reader.fail("labels", "must be a list of strings, or the name of a file beside the card");
     }
   }
   reader.refuse_unknown();

@@ -62,9 +62,9 @@ TEST(CardJson, WrongTypesAreNamed) {
       {R"({"mean": 0.5})", "'mean' must be a list of one number per channel"},
       {R"({"std": [1, "1"]})", "'std' must be a list of numbers"},
       {R"({"labels": [1]})", "'labels' must be a list of strings"},
-      {R"({"labels": {}})", "'labels' must be a list of strings, or a file beside the card"},
-      {R"({"labels": ""})", "'labels' must be a list, or a file beside the card"},
-      {R"({"labels": "a/../../b"})", "'labels' must be a list, or a file beside the card"},
+      {R"({"labels": {}})", "'labels' must be a list of strings, or the name of a file beside the card"},
+      {R"({"labels": ""})", "'labels' must be a list, or the name of a file beside the card"},
+      {R"({"labels": "a/../../b"})", "'labels' must be a list, or the name of a file beside the card"},
       {R"(3)", "a JSON object was expected"},
   };
   for (const auto& [text, problem] : cases) {

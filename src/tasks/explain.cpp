@@ -250,16 +250,18 @@ class Explainer {
   std::vector<ValueId> cam_layers(const LayerTable& table, std::vector<std::string>& notes) {
     std::vector<ValueId> layers;
     std::vector<std::string> names = request_.layers;
+    bool from_card = false;
     std::string why = "--layer";
     if (names.empty() && !model_.card.default_layer.empty()) {
       names = {model_.card.default_layer};
       why = "the card's default layer";
+      from_card = true;
     }
     if (names.empty()) {
       names = {"auto"};
     }
     for (const std::string& name : names) {
-      for (const ValueId id : table.find_all(name)) {
+      for (const ValueId id : layers_named(table, name, from_card)) {
         if (std::find(layers.begin(), layers.end(), id) == layers.end()) layers.push_back(id);
       }
       if (name == "auto") why = "the last spatial map before pooling, after its activation";
@@ -272,6 +274,16 @@ class Explainer {
     }
     add_note(notes, "layer " + list + ": " + why);
     return layers;
+  }
+
+  /// A card that names a layer the model does not have is a wrong file, not a wrong request.
+  static std::vector<ValueId> layers_named(const LayerTable& table, const std::string& name, bool from_card) {
+    try {
+      return table.find_all(name);
+    } catch (const Error& e) {
+      if (from_card) throw_invalid("card: default_layer: " + std::string(e.what()));
+      throw;
+    }
   }
 
   static void add_note(std::vector<std::string>& notes, const std::string& note) {

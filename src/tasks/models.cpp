@@ -52,7 +52,7 @@ LoadedModel load_model(const ModelOptions& options) {
     card.labels = read_labels(options.labels);
   } else if (card.labels.empty() && !card.labels_file.empty()) {
     const fs::path labels = path.parent_path() / fs::u8path(card.labels_file);
-    if (fs::is_regular_file(labels, ec)) card.labels = read_labels(labels.string());
+    if (fs::is_regular_file(labels, ec) && !fs::is_symlink(labels, ec)) card.labels = read_labels(labels.string());
   }
   NetworkOptions network;
   network.device = options.device;
