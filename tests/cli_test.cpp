@@ -486,8 +486,10 @@ TEST_F(Cli, RefusesBrokenCards) {
   refused(card("std.json", {{"std", {0, 1, 1}}}), "card: std is 0; it must be positive");
   refused(card("two.json", {{"mean", {0, 0}}}), "card: mean has 2 numbers; 3 channels need as many");
   refused(card("scale.json", {{"scale", -1}}), "card: scale must be positive");
-  refused(card("outside.json", {{"labels", "../labels.txt"}}), "'labels' must be a list, or the name of a file beside the card");
-  refused(card("absolute.json", {{"labels", "/etc/passwd"}}), "'labels' must be a list, or the name of a file beside the card");
+  refused(card("outside.json", {{"labels", "../labels.txt"}}),
+          "'labels' must be a list, or the name of a file beside the card");
+  refused(card("absolute.json", {{"labels", "/etc/passwd"}}),
+          "'labels' must be a list, or the name of a file beside the card");
   refused(card("preset.json", {{"preset", "imagenat"}}),
           "preset is 'imagenat'; imagenet, imagenet-tf, caffe, cifar10, mnist, flower, none are known; did you mean "
           "'imagenet'?");

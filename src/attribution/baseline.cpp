@@ -9,7 +9,8 @@
 
 namespace pellucid {
 
-const char* const kBaselineAccepts = "black, white, gray, zero, mean, blur[:SIGMA], noise[:SEED], or several joined by '+'";
+const char* const kBaselineAccepts =
+    "black, white, gray, zero, mean, blur[:SIGMA], noise[:SEED], or several joined by '+'";
 
 namespace {
 

@@ -151,9 +151,9 @@ Values Network::Impl::execute(const Plan& plan, const TensorList& inputs, const 
     const GraphInput& declared = graph.inputs()[i];
     if (i < inputs.size() && inputs[i].defined() && promote != at::ScalarType::Undefined &&
         inputs[i].is_floating_point() != at::isFloatingType(declared.type)) {
-      throw_usage(graph.name + ": input '" + printable(graph.value(declared.value).name) + "' is " +
-                  tensor_text(inputs[i]) + "; the network takes " +
-                  tensor_text(at::empty({0}, declared.type)).substr(4));
+      throw_invalid(graph.name + ": input '" + printable(graph.value(declared.value).name) + "' is " +
+                    tensor_text(inputs[i]) + "; the network takes " +
+                    tensor_text(at::empty({0}, declared.type)).substr(4));
     }
     if (request.from.count(declared.value) || i >= inputs.size() || !inputs[i].defined()) continue;
     store(declared.value, prepared(inputs[i]));

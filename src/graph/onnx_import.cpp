@@ -141,7 +141,7 @@ class Importer {
     const auto onnx_opset = builder.properties().opsets.find("");
     if (onnx_opset != builder.properties().opsets.end()) {
       const std::string which = file_ + ": opset " + std::to_string(onnx_opset->second);
-      if (onnx_opset->second < 1 || onnx_opset->second > 1000) throw_invalid(which + " does not exist");
+      if (onnx_opset->second > 1000) throw_unsupported(which + " does not exist");
       if (onnx_opset->second < 7) throw_unsupported(which + "; 7 and later are supported");
     }
     onnx::GraphProto& graph = *model.mutable_graph();

@@ -51,10 +51,11 @@ TEST(ModelCard, LabelsFallBackToNumbers) {
 }
 
 TEST(CardPresets, ListThemselvesWhenRefusing) {
-  expect_error(ErrorKind::kUsage,
-               "preset is 'imagnet'; imagenet, imagenet-tf, caffe, cifar10, mnist, flower, none are known; did you mean "
-               "'imagenet'?",
-               [] { card_from_preset("imagnet"); });
+  expect_error(
+      ErrorKind::kUsage,
+      "preset is 'imagnet'; imagenet, imagenet-tf, caffe, cifar10, mnist, flower, none are known; did you mean "
+      "'imagenet'?",
+      [] { card_from_preset("imagnet"); });
 }
 
 TEST(GuessedCard, FollowsTheInput) {

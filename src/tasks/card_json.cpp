@@ -181,7 +181,8 @@ ModelCard card_from_json(const std::string& text, const std::string& name, const
   if (const Json* labels = reader.find("labels")) {
     if (labels->is_string()) {
       const std::string file = labels->get<std::string>();
-      const bool beside = !file.empty() && file != ".." && file.find_first_of(std::string_view("/\\\0", 3)) == std::string::npos;
+      const bool beside =
+          !file.empty() && file != ".." && file.find_first_of(std::string_view("/\\\0", 3)) == std::string::npos;
       if (!beside) reader.fail("labels", "must be a list, or the name of a file beside the card");
       const std::filesystem::path path = std::filesystem::u8path(folder) / std::filesystem::u8path(file);
       std::error_code ec;

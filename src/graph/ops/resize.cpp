@@ -250,9 +250,10 @@ std::string real_list_text(const std::vector<double>& list) {
   return list.empty() ? "[]" : text + "]";
 }
 
-void check_scale(const Node& node, double scale, const std::vector<double>& scales) {
+void check_scale(const Node& node, double scale, const std::vector<double>& scales, const Tensor& x) {
   if (!(scale > 0)) op_error(node, "scales " + real_list_text(scales) + " must be above 0");
-  if (!(scale <= 1e9)) op_error(node, "scales " + real_list_text(scales) + " are too large");
+  if (!(scale <= 1e9))
+    op_error(node, "scales " + real_list_text(scales) + " are too large for input " + shape_text(x.sizes()));
 }
 
 /// Lengths and scales of the axes listed in `which`; the others stay as they are.
@@ -265,7 +266,7 @@ std::vector<AxisResize> with_scales(const Node& node, const Tensor& x, const std
   for (size_t i = 0; i < axes.size(); ++i) axes[i].in = axes[i].out = x.size(static_cast<int64_t>(i));
   for (size_t i = 0; i < which.size(); ++i) {
     AxisResize& axis = axes[static_cast<size_t>(which[i])];
-    check_scale(node, scales[i], scales);
+    check_scale(node, scales[i], scales, x);
     axis.scale = scales[i];
     // The standard multiplies in float32: 0.7 of 10 is 7 there, and 6.99 in double.
     const double length = std::floor(static_cast<float>(axis.in) * static_cast<float>(scales[i]));
