@@ -1,5 +1,6 @@
-# cmake -DPROGRAM=... -DARGUMENTS="methods;--markdown" -DEXPECTED=file -P compare_output.cmake
+# cmake -DPROGRAM=... -DARGUMENTS=methods,--markdown -DEXPECTED=file -P compare_output.cmake
 # A page of the documentation that the program writes must be the one that is checked in.
+string(REPLACE "," ";" ARGUMENTS "${ARGUMENTS}")
 execute_process(COMMAND ${PROGRAM} ${ARGUMENTS} OUTPUT_VARIABLE written RESULT_VARIABLE status)
 if(NOT status EQUAL 0)
   message(FATAL_ERROR "${PROGRAM} ${ARGUMENTS} ended with ${status}")

@@ -63,6 +63,7 @@ class LayerTable {
 
  private:
   std::vector<ValueId> matches(const std::string& name) const;
+  [[noreturn]] void refuse_ambiguous(const std::string& name, const std::vector<ValueId>& found) const;
   void measure(const Graph& graph);
   void find_logits(const Graph& graph);
   void judge_cam(const Graph& graph);

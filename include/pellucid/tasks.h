@@ -141,7 +141,8 @@ struct ExplainedMap {
   double probability = -1;  ///< Of the class; negative when the target is no class.
   std::vector<std::string> layers;
   std::string overlay_file, values_file, input_file;
-  double lowest = 0, highest = 0;  ///< Of the map at input resolution.
+  std::map<std::string, std::string> layer_files;  ///< Layer name -> its raw map, when several layers are fused.
+  double lowest = 0, highest = 0;                  ///< Of the map at input resolution.
   bool is_signed = false;
   std::string reduction;
   std::map<std::string, double> diagnostics;

@@ -353,7 +353,8 @@ Attribution guided_cam(const Context& context, const GuidedParams& p, const CamR
   Attribution guided = guided_backprop_values(context);
   const auto [height, width] = input_size(context);
   Tensor map = cam.map;
-  if (p.upsampling == "nearest" && cam.layer_values.empty()) {
+  if (p.upsampling == "nearest") {
+    if (!cam.layer_values.empty()) throw_usage("guided-grad-cam: upsampling=nearest needs a single layer");
     map = at::upsample_nearest2d(at::relu(cam.values).unsqueeze(1), {height, width}).squeeze(1);
   }
   const Tensor values = guided.values * map.to(guided.values.options()).unsqueeze(context.card.channels_first ? 1 : 3);
@@ -523,32 +524,33 @@ CamHead find_head(const Context& context) {
   }
 }
 
+// With several classes in the target (a difference, a probability) the weights are those of its gradient by the logits.
 Attribution cam(const Context& context, const NoParams&) {
   const CamHead head = find_head(context);
+  if (context.target.value() != context.layers.logits()) {
+    throw_usage("cam: the target must be a class; grad-cam explains any target");
+  }
   Context at_head = context;
   at_head.cam_layers = {head.maps};
-  const Tensor a = cam_inputs(at_head, false).at(head.maps).activations;
+  Request request;
+  request.capture = {head.maps, context.target.value()};
+  const std::vector<int64_t> rows = all_rows(context);
+  const int64_t step = context.network.batches_safely() ? context.batch_size : 1;
   TensorList maps;
-  for (int64_t i = 0; i < num_images(context); ++i) {
-    const int64_t index = context.target.class_index(i);
-    if (index < 0) throw_usage("cam: the target must be a class; grad-cam explains any target");
-    if (head.weights.defined()) {
-      if (head.weights.size(0) == 1 && index < 2 && head.weights.size(1) == a.size(1)) {
-        // One logit stands for two classes.
-        maps.push_back((head.weights[0].view({-1, 1, 1}) * a[i]).sum(0) * (index == 1 ? 1.0 : -1.0));
-        continue;
-      }
-      if (index >= head.weights.size(0) || head.weights.size(1) != a.size(1)) {
-        throw_usage("cam: the linear layer " + shape_text(head.weights.sizes()) + " does not fit a map of " +
-                    std::to_string(a.size(1)) + " channels");
-      }
-      maps.push_back((head.weights[index].view({-1, 1, 1}) * a[i]).sum(0));
-    } else {
-      maps.push_back(a[i][index]);
+  for (int64_t begin = 0; begin < num_images(context); begin += step) {
+    const int64_t count = std::min(step, num_images(context) - begin);
+    const Values values = context.network.run({context.input.narrow(0, begin, count)}, request, context.progress);
+    const BoundTarget target =
+        context.target.rows(std::vector<int64_t>(rows.begin() + begin, rows.begin() + begin + count));
+    const Tensor seed = target.seed(values.at(target.value())).flatten(1).to(at::kCPU).to(at::kDouble);
+    const Tensor a = as_map(at_head, head.maps, values.at(head.maps)).to(at::kCPU).to(at::kDouble);
+    if (head.weights.defined() && (head.weights.size(0) != seed.size(1) || head.weights.size(1) != a.size(1))) {
+      throw_usage("cam: the linear layer " + shape_text(head.weights.sizes()) + " does not fit a map of " +
+                  std::to_string(a.size(1)) + " channels and " + std::to_string(seed.size(1)) + " classes");
     }
+    maps.push_back(weighted(head.weights.defined() ? seed.mm(head.weights) : seed, a));
   }
-  Attribution result = from_raw_maps(at_head, {{head.maps, at::stack(maps)}}, true, Fusion::kMean);
-  return result;
+  return from_raw_maps(at_head, {{head.maps, at::cat(maps)}}, true, Fusion::kMean);
 }
 
 }  // namespace

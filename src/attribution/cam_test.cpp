@@ -41,6 +41,17 @@ TEST(Cam, WeighsMapsByTheLinearLayer) {
   EXPECT_TRUE(within(two_maps().explain("cam", "0").map, map2x2(2, 0, 3, 2), kExact));
 }
 
+// Any target made of classes: the weights are the gradient of the target by the logits times those of the linear layer,
+// so CAM stays Z = 4 times the raw Grad-CAM. Class 0 less class 1: w = (2, -1) - (1, 1) = (1, -2).
+TEST(Cam, FollowsTargetsOfSeveralClasses) {
+  EXPECT_TRUE(within(two_maps().explain("cam", "0 vs 1").values, map2x2(1, -6, 0, 1), kExact));
+  for (const char* target : {"0 vs 1", "mean:0", "probability:0", "1"}) {
+    EXPECT_TRUE(within(two_maps().explain("cam", target).values,
+                       two_maps().explain("grad-cam", target, {"A"}).values * 4, kExact))
+        << target;
+  }
+}
+
 TEST(TwoMaps, ConstantGradientsMakeThreeMethodsAgree) {
   // Gradients (0.5, -0.25): CAM / 4.
   for (const char* method : {"grad-cam", "hires-cam", "xgrad-cam"}) {

@@ -16,7 +16,15 @@ bool is_any(const std::string& op, std::initializer_list<const char*> names) {
   return std::any_of(names.begin(), names.end(), [&](const char* name) { return op == name; });
 }
 
+bool is_glob(const std::string& name) { return name.find_first_of("*?") != std::string::npos; }
+
 bool is_spatial(const Shape& shape) { return shape.size() == 4 && shape[2] * shape[3] > 1; }
+
+/// Whether the last two axes, those of positions, came through: a channel shuffle, a reduction over channels.
+bool keeps_positions(const Shape& in, const Shape& out) {
+  return in.size() >= 4 && out.size() >= 4 && std::equal(in.end() - 2, in.end(), out.end() - 2) &&
+         in.back() * in[in.size() - 2] > 1;
+}
 
 /// What a node with windows does to the receptive field along one axis.
 void widen(ReceptiveField& field, int64_t kernel, int64_t stride, int64_t dilation, int64_t pad) {
@@ -118,6 +126,18 @@ void LayerTable::measure(const Graph& graph) {
       const WindowGeometry g = window_geometry(node, at::IntArrayRef(*in_shape).slice(2), kernel);
       widen(field.first, kernel[0], g.strides[0], g.dilations[0], g.begin[0]);
       widen(field.second, kernel[1], g.strides[1], g.dilations[1], g.begin[1]);
+    } else if (node.op == "Pad" && in_shape->size() == 4) {
+      // What is padded moves the first position to the left by as many.
+      std::vector<int64_t> pads = node.integers("pads");
+      if (pads.empty() && node.inputs.size() > 1 && node.inputs[1] != kNoValue) {
+        const Tensor& t = graph.value(node.inputs[1]).constant;
+        if (t.defined() && t.scalar_type() == at::kLong)
+          pads.assign(t.data_ptr<int64_t>(), t.data_ptr<int64_t>() + t.numel());
+      }
+      if (pads.size() == 8) {
+        field.first.center -= static_cast<double>(pads[2]) * field.first.jump;
+        field.second.center -= static_cast<double>(pads[3]) * field.second.jump;
+      }
     } else if (is_any(node.op, {"ConvTranspose", "Resize", "Upsample", "DepthToSpace"}) && is_spatial(*in_shape) &&
                info.shape.size() == 4) {
       for (size_t axis = 0; axis < 2; ++axis) {
@@ -130,10 +150,10 @@ void LayerTable::measure(const Graph& graph) {
     } else if (is_any(node.op, {"Gemm", "MatMul", "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", "ReduceMean",
                                 "ReduceMax", "ReduceSum", "Flatten", "Reshape", "Einsum", "InstanceNormalization",
                                 "GroupNormalization", "Softmax"}) &&
-               !(node.op == "Reshape" && info.shape.size() == 4 && in_shape->size() == 4)) {
+               !(is_any(node.op, {"Reshape", "ReduceMean", "ReduceMax", "ReduceSum", "Softmax"}) &&
+                 keeps_positions(*in_shape, info.shape))) {
       const bool one_by_one = in_shape->size() == 4 && !is_spatial(*in_shape);
       if (!one_by_one || field.first.whole) field.first.whole = field.second.whole = true;
-      if (node.op == "Softmax" && in_shape->size() == 4) field.first.whole = field.second.whole = false;
     }
     fields[static_cast<size_t>(out)] = field;
     info.rows = field.first;
@@ -182,9 +202,24 @@ void LayerTable::judge_cam(const Graph& graph) {
       if (in != kNoValue) leads[static_cast<size_t>(in)] = 1;
     }
   }
+  // What matters is that the layer is a map, not how much of the input a position sees: a squeeze-and-excitation gate
+  // lets every position see all of it. Between Transposes to channels-last and back, the axes are not those of a map.
+  std::vector<char> channels_last(graph.values().size(), 0);
+  for (const Node& node : nodes) {
+    char last = 0;
+    for (const ValueId in : node.inputs) last = last || (in != kNoValue && channels_last[static_cast<size_t>(in)]);
+    if (node.op == "Transpose") {
+      const std::vector<int64_t> perm = node.integers("perm");
+      if (perm == std::vector<int64_t>{0, 2, 3, 1}) last = 1;
+      if (perm == std::vector<int64_t>{0, 3, 1, 2}) last = 0;
+    }
+    for (const ValueId out : node.outputs) {
+      if (out != kNoValue) channels_last[static_cast<size_t>(out)] = last;
+    }
+  }
   for (LayerInfo& info : layers_) {
-    info.suits_cam =
-        info.value != logits_ && leads[static_cast<size_t>(info.value)] && is_spatial(info.shape) && !info.rows.whole;
+    info.suits_cam = info.value != logits_ && leads[static_cast<size_t>(info.value)] && is_spatial(info.shape) &&
+                     !channels_last[static_cast<size_t>(info.value)];
   }
   // The last such map that is a feature: not a copy, not pooled or resized, and not the class map of a segmenter.
   const auto is_feature = [&](const LayerInfo& info) {
@@ -258,7 +293,7 @@ std::vector<ValueId> LayerTable::matches(const std::string& name) const {
     if (info.node == name) found.push_back(info.value);
   }
   if (!found.empty()) return found;
-  if (name.find_first_of("*?") != std::string::npos) {
+  if (is_glob(name)) {
     for (const LayerInfo& info : layers_) {
       if (glob_match(name, info.name) || glob_match(name, info.node)) found.push_back(info.value);
     }
@@ -275,6 +310,7 @@ std::vector<ValueId> LayerTable::matches(const std::string& name) const {
 
 std::vector<ValueId> LayerTable::find_all(const std::string& name) const {
   const std::vector<ValueId> found = matches(name);
+  if (found.size() > 1 && !is_glob(name)) refuse_ambiguous(name, found);
   if (!found.empty()) return found;
   std::vector<std::string> names;
   for (const LayerInfo& info : layers_) {
@@ -288,6 +324,10 @@ std::vector<ValueId> LayerTable::find_all(const std::string& name) const {
 ValueId LayerTable::find(const std::string& name) const {
   const std::vector<ValueId> found = find_all(name);
   if (found.size() == 1) return found.front();
+  refuse_ambiguous(name, found);
+}
+
+void LayerTable::refuse_ambiguous(const std::string& name, const std::vector<ValueId>& found) const {
   std::string list;
   for (size_t i = 0; i < found.size() && i < 4; ++i) list += (i ? ", '" : "'") + printable(layer(found[i]).name) + "'";
   throw_usage(file_ + ": '" + printable(name) + "' fits " + std::to_string(found.size()) + " layers (" + list +

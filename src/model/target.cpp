@@ -278,7 +278,9 @@ Tensor BoundTarget::probability(const Tensor& value) const {
     return (binary_ ? at::cat({1 - p, p}, 1) : p).gather(1, index).squeeze(1);
   }
   if (dense_) {
-    const Tensor p = binary_ ? at::cat({1 - at::sigmoid(value), at::sigmoid(value)}, 1) : at::softmax(value, 1);
+    const Tensor p = binary_    ? at::cat({1 - at::sigmoid(value), at::sigmoid(value)}, 1)
+                     : sigmoid_ ? at::sigmoid(value)
+                                : at::softmax(value, 1);
     const Tensor m = masks_.to(value.scalar_type());
     const Tensor map =
         p.gather(1, index.view({-1, 1, 1, 1}).expand({value.size(0), 1, value.size(2), value.size(3)})).squeeze(1);

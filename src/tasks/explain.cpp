@@ -149,6 +149,7 @@ std::string explain_json(const ExplainRequest& request, const ExplainResult& res
       if (!map.overlay_file.empty()) m["overlay"] = map.overlay_file;
       if (!map.values_file.empty()) m["values"] = map.values_file;
       if (!map.input_file.empty()) m["input_map"] = map.input_file;
+      if (!map.layer_files.empty()) m["layer_values"] = map.layer_files;
       p["maps"].push_back(std::move(m));
     }
     json["pictures"].push_back(std::move(p));
@@ -170,7 +171,8 @@ class Explainer {
       make_folder(request_.output);
       // An older run's summary would vouch for files that this run replaces.
       std::error_code ignored;
-      fs::remove(folder_ / "result.json", ignored);
+      const bool rerun = fs::remove(folder_ / "result.json", ignored);
+      if (rerun && !request_.report) fs::remove(folder_ / "report.html", ignored);
     }
     ExplainResult result;
     result.notes = model_.card.notes;
@@ -217,7 +219,8 @@ class Explainer {
     std::vector<Target> targets;
     for (const std::string& text : request_.targets) targets.push_back(Target::parse(text));
     if (targets.empty()) throw_usage("at least one target is needed");
-    skip_unsuitable_ = trim(request_.methods).find("all") != std::string::npos;
+    for (const std::string& part : split(request_.methods, ','))
+      skip_unsuitable_ = skip_unsuitable_ || trim(part) == "all";
     std::set<std::string> used;
     std::vector<std::pair<const MethodCall*, const Target*>> pairs;
     for (const Target& target : targets) {
@@ -237,14 +240,15 @@ class Explainer {
     }
   }
 
-  const LayerTable& table_for(const Shape& shape) {
+  /// Shared, because the pictures of a batch and a reference of another size take turns.
+  std::shared_ptr<const LayerTable> table_for(const Shape& shape) {
     if (!table_ || table_shape_ != shape) {
       Shape one = shape;
       one[0] = 1;
-      table_ = std::make_unique<LayerTable>(model_.network, std::vector<Shape>{one});
+      table_ = std::make_shared<const LayerTable>(model_.network, std::vector<Shape>{one});
       table_shape_ = shape;
     }
-    return *table_;
+    return table_;
   }
 
   std::vector<ValueId> cam_layers(const LayerTable& table, std::vector<std::string>& notes) {
@@ -296,7 +300,14 @@ class Explainer {
     for (const Picture& p : pictures) inputs.push_back(p.input);
     const Tensor input =
         at::cat(inputs).to(at::TensorOptions().device(model_.network.device()).dtype(model_.network.dtype()));
-    const LayerTable& table = table_for(input.sizes().vec());
+    const std::shared_ptr<const LayerTable> shared_table = table_for(input.sizes().vec());
+    const LayerTable& table = *shared_table;
+    // A wrong layer stops the run before any method has run.
+    if (!request_.layers.empty() && std::any_of(jobs_.begin(), jobs_.end(), [](const Job& j) {
+          return (j.call.method->needs & kNeedsLayer) != 0;
+        })) {
+      cam_layers(table, result.notes);
+    }
     std::vector<ExplainedPicture> explained(pictures.size());
     const Tensor logits = forward(input, table.logits());
     const auto classes = top_classes(logits, model_, table, 5);
@@ -390,7 +401,7 @@ class Explainer {
     if (target.kind == Target::Kind::kSimilarity && !request_.reference.empty()) {
       if (!reference_.defined()) {
         const Picture p = load_picture(request_.reference, "reference", model_, request_.run.image_limits);
-        const LayerTable& table = table_for(p.input.sizes().vec());
+        const LayerTable table(model_.network, {p.input.sizes().vec()});
         reference_ = forward(p.input, table.logits()).flatten();
       }
       target.reference = reference_;
@@ -482,7 +493,9 @@ class Explainer {
       const std::string safe = file_name_from(model_.network.graph().value(layer).name);
       std::string unique = safe;
       for (int n = 2; !used.insert(unique).second; ++n) unique = safe + "-" + std::to_string(n);
-      write_array(folder_ / fs::u8path(base + "." + unique + ".npy"), raw[i]);
+      const std::string file = base + "." + unique + ".npy";
+      write_array(folder_ / fs::u8path(file), raw[i]);
+      map.layer_files[model_.network.graph().value(layer).name] = file;
     }
     return map;
   }
@@ -581,7 +594,7 @@ class Explainer {
   fs::path folder_;
   std::vector<Job> jobs_;
   bool skip_unsuitable_ = false;
-  std::unique_ptr<LayerTable> table_;
+  std::shared_ptr<const LayerTable> table_;
   Shape table_shape_;
   Tensor reference_;
   HtmlReport report_{"Explanations by Pellucid"};

@@ -48,6 +48,8 @@ TrainResult train(const TrainRequest& request, const std::function<void(const Tr
   if (request.output.size() < 6 || request.output.substr(request.output.size() - 5) != ".onnx") {
     throw_usage("train: the output '" + printable(request.output) + "' must end in .onnx");
   }
+  const std::filesystem::path folder = std::filesystem::u8path(request.output).parent_path();
+  if (!folder.empty()) make_folder(folder.string());
   const std::vector<std::string> classes = flower_classes(request.variant);
   const auto num_classes = static_cast<int64_t>(classes.size());
   const int64_t batch = request.training.batch_size;
