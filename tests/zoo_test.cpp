@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <functional>
+#include <map>
 #include <memory>
 #include <sstream>
 #include <string>
@@ -14,6 +15,7 @@
 
 #include "pellucid/error.h"
 #include "pellucid/graph.h"
+#include "pellucid/layers.h"
 #include "pellucid/network.h"
 #include "support/compare.h"
 #include "support/npy_tensor.h"
@@ -244,6 +246,24 @@ TEST_F(Zoo, OptimizingChangesNothingBeyondRounding) {
 }
 
 // In float64, where no rounding can hide that one picture leaks into another.
+// The layer that `auto` means is the last map before pooling whatever gates, shuffles and layouts stand before it.
+TEST_F(Zoo, AutoIsTheLastMapBeforePooling) {
+  const std::map<std::string, std::string> expected{{"efficientnet_b0", "/features/features.8/features.8.2/Mul"},
+                                                    {"mobilenet_v3_small", "/features/features.12/features.12.2/Mul"},
+                                                    {"shufflenet_v2", "/conv5/conv5.2/Relu"},
+                                                    {"convnext_tiny", "/features/features.7/features.7.2/Add"}};
+  int64_t seen = 0;
+  for (const ZooModel& model : models_) {
+    const auto wanted = expected.find(model.name);
+    if (wanted == expected.end()) continue;
+    ++seen;
+    const Network n = network(model, Precision::kFloat32);
+    const LayerTable layers(n, {array(model, "input").narrow(0, 0, 1).sizes().vec()});
+    EXPECT_EQ(layers.layer(layers.default_cam_layer()).node, wanted->second) << model.name;
+  }
+  EXPECT_GE(seen, 3);
+}
+
 TEST_F(Zoo, BatchEqualsItsPicturesOneByOne) {
   constexpr double kRounding = 1e-11;
   for (const ZooModel& model : models_) {

@@ -55,6 +55,28 @@ TEST(Explain, ArraysAreTheNumbersOfTheLibrary) {
   }
 }
 
+// A picture is most similar to itself; the reference must not disturb the batch that it is compared with.
+TEST(Explain, SimilarityToAReferenceOverABatch) {
+  const test::TemporaryFolder folder;
+  FlowerRequest flowers;
+  flowers.per_class = 1;
+  flowers.size = 128;
+  flowers.output = folder.path();
+  write_flowers(flowers);
+  ExplainRequest request;
+  request.model.path = kModel;
+  request.run.inputs = {folder.file("images")};
+  request.reference = folder.file("images/000002.png");
+  request.targets = {"similarity"};
+  request.output.clear();
+  const ExplainResult result = explain(request);
+  ASSERT_EQ(result.pictures.size(), 6u);
+  for (size_t i = 0; i < 6; ++i) {
+    const double score = result.pictures[i].maps.at(0).score;
+    EXPECT_TRUE(i == 2 ? std::abs(score - 1) < 1e-5 : score < 0.99) << i << ": " << score;
+  }
+}
+
 TEST(Explain, WithoutAFolderNothingIsWritten) {
   ExplainRequest request;
   request.model.path = kModel;
