@@ -164,9 +164,10 @@ void LayerTable::measure(const Graph& graph) {
       const double positions = node.op == "Conv" ? numel(info.shape) / std::max<double>(1, static_cast<double>(w[0]))
                                                  : numel(*in_shape) / std::max<double>(1, static_cast<double>(w[0]));
       info.flops = 2 * numel(w) * positions;
-    } else if (is_any(node.op, {"Gemm", "MatMul"}) && !in_shape->empty()) {
+    } else if (is_any(node.op, {"Gemm", "MatMul"}) && !shapes_[static_cast<size_t>(node.inputs[0])].empty()) {
+      const Shape& left = shapes_[static_cast<size_t>(node.inputs[0])];
       const bool transposed = node.op == "Gemm" && node.integer("transA", 0) != 0;
-      info.flops = 2 * numel(info.shape) * static_cast<double>(transposed ? in_shape->front() : in_shape->back());
+      info.flops = 2 * numel(info.shape) * static_cast<double>(transposed ? left.front() : left.back());
     }
   }
 }
