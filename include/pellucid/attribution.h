@@ -19,10 +19,21 @@ struct Context {
   BoundTarget target;                    ///< One entry per image.
   std::vector<ValueId> cam_layers = {};  ///< For methods that need a layer; fused when there are several.
   uint64_t seed = 0;
-  int64_t batch_size = 16;  ///< Most images per pass.
+  int64_t batch_size = 16;  ///< Most images per pass with gradients.
   Progress* progress = nullptr;
   /// Standard normal noise [n, ...shape of one image] instead of the generator's own, to reproduce a reference run.
   Tensor injected_noise = {};
+  /// Bytes of activations that one pass over perturbed pictures may hold; decides how many go together.
+  int64_t memory_budget = int64_t{256} << 20;
+  /// Features of a user's own, int64 [N,H,W] with labels 0..M-1, for methods that perturb regions.
+  Tensor regions = {};
+  /// Superpixels of one picture [C,H,W] in display range: `spec` is "slic:SIZE", "seeds:COUNT" or "grid:SIZE", the
+  /// result int64 [H,W] with labels 0..M-1. Set by who can segment pictures; without it only grids are to be had.
+  std::function<Tensor(const Tensor& display, const std::string& spec)> segmenter = {};
+  /// Pictures to compare with [M,...], in the model domain, for methods with a distribution of baselines.
+  Tensor background = {};
+  /// Random draws by name ("masks", "permutations", ...; each method says which) instead of the generator's own.
+  std::map<std::string, Tensor> injected = {};
 };
 
 /// What a method found for a batch of images. Numbers are signed and never normalized; pictures are made from them

@@ -12,17 +12,8 @@ namespace pellucid {
 const char* const kBaselineAccepts =
     "black, white, gray, zero, mean, blur[:SIGMA], noise[:SEED], or several joined by '+'";
 
-namespace {
+namespace {}  // namespace
 
-/// Pictures as [N,C,H,W] whatever layout the model has, and back.
-Tensor to_planes(const Context& context, const Tensor& t) {
-  return context.card.channels_first ? t : t.permute({0, 3, 1, 2});
-}
-Tensor from_planes(const Context& context, const Tensor& t) {
-  return context.card.channels_first ? t : t.permute({0, 2, 3, 1});
-}
-
-/// Separable Gaussian with reflected borders, cut off at four sigma.
 Tensor gaussian_blur(const Tensor& x, double sigma) {
   const auto radius = static_cast<int64_t>(std::ceil(4 * sigma));
   const Tensor t = at::arange(-radius, radius + 1, at::kDouble);
@@ -41,6 +32,8 @@ Tensor gaussian_blur(const Tensor& x, double sigma) {
   }
   return y;
 }
+
+namespace {
 
 Tensor one_baseline(const Context& context, const std::string& owner, const std::string& name) {
   const Tensor x = to_planes(context, context.input);

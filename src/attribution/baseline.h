@@ -16,6 +16,9 @@ namespace pellucid {
 /// or several joined by '+', which are averaged over by the caller.
 std::vector<Tensor> baselines(const Context& context, const std::string& owner, const std::string& name);
 
+/// Separable Gaussian with reflected borders, cut off at four sigma. [N,C,H,W], sigma in pixels.
+Tensor gaussian_blur(const Tensor& planes, double sigma);
+
 /// What a baseline parameter accepts, for help and errors.
 extern const char* const kBaselineAccepts;
 

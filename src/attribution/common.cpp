@@ -3,6 +3,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 
 #include <numeric>
+#include <set>
 
 #include "attribution/method.h"
 #include "pellucid/error.h"
@@ -23,6 +24,43 @@ std::vector<int64_t> all_rows(const Context& context) {
 std::pair<int64_t, int64_t> input_size(const Context& context) {
   const int64_t first = context.card.channels_first ? 2 : 1;
   return {context.input.size(first), context.input.size(first + 1)};
+}
+
+Tensor to_planes(const Context& context, const Tensor& pictures) {
+  return context.card.channels_first ? pictures : pictures.permute({0, 3, 1, 2});
+}
+Tensor from_planes(const Context& context, const Tensor& planes) {
+  return context.card.channels_first ? planes : planes.permute({0, 2, 3, 1});
+}
+
+int64_t rows_within_budget(const Context& context, ValueId at) {
+  if (!context.network.batches_safely()) return 1;
+  // What a row keeps alive is at its peak about twice the largest pair of values a node reads and writes.
+  const Graph& graph = context.network.graph();
+  const auto num_elements = [&](ValueId id) {
+    return std::max<int64_t>(0, c10::multiply_integers(context.layers.shape(id)));  // {-1}: never run
+  };
+  std::set<ValueId> downstream{at};
+  int64_t peak = 1;
+  for (const Node& node : graph.nodes()) {
+    int64_t touched = 0;
+    bool reached = false;
+    for (const ValueId id : node.inputs) {
+      if (downstream.count(id) == 0) continue;
+      reached = true;
+      touched += num_elements(id);
+    }
+    if (!reached) continue;
+    for (const ValueId id : node.outputs) {
+      downstream.insert(id);
+      touched += num_elements(id);
+    }
+    peak = std::max(peak, touched);
+  }
+  const auto bytes = static_cast<double>(at::elementSize(context.network.dtype()));
+  const auto batch = static_cast<double>(std::max<int64_t>(1, context.layers.shape(input_value(context)).at(0)));
+  const double rows = batch * static_cast<double>(context.memory_budget) / (2 * bytes * static_cast<double>(peak));
+  return static_cast<int64_t>(std::clamp(rows, 1.0, 64.0));
 }
 
 namespace {

@@ -94,6 +94,10 @@ struct GradientResult {
 /// Error(kUsage).
 GradientResult gradients(const Context& context, const GradientRequest& request);
 
+/// Rows that one forward pass from `at` may take together: `context.memory_budget` over what one row keeps alive, at
+/// most 64; 1 for networks that do not batch safely.
+int64_t rows_within_budget(const Context& context, ValueId at);
+
 /// Scores without gradients, [M].
 Tensor scores(const Context& context, const Tensor& input, const std::vector<int64_t>& rows);
 
@@ -102,6 +106,9 @@ std::vector<int64_t> all_rows(const Context& context);
 int64_t num_images(const Context& context);
 /// Height and width of the input picture.
 std::pair<int64_t, int64_t> input_size(const Context& context);
+/// Pictures as [N,C,H,W] whatever layout the model has, and back.
+Tensor to_planes(const Context& context, const Tensor& pictures);
+Tensor from_planes(const Context& context, const Tensor& planes);
 
 enum class Reduction { kSum, kMaxAbs, kSumPositive };
 /// An input-shaped attribution with its map: channels reduced as stated.

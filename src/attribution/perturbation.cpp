@@ -1,0 +1,84 @@
+#include "attribution/perturbation.h"
+
+#include "attribution/baseline.h"
+#include "pellucid/error.h"
+#include "pellucid/text.h"
+
+namespace pellucid {
+
+namespace {
+
+Tensor measured(const BoundTarget& target, Measure measure, const Tensor& value) {
+  Tensor result;
+  if (measure == Measure::kProbability) result = target.probability(value);
+  if (!result.defined()) result = target.score(value);
+  return result.to(at::kCPU).to(at::kDouble);
+}
+
+}  // namespace
+
+Measure measure_from(const std::string& name) {
+  return name == "probability" ? Measure::kProbability : Measure::kScore;
+}
+
+Tensor measure_variants(const Context& context, const Variants& variants) {
+  const ValueId at = variants.at == kNoValue ? input_value(context) : variants.at;
+  const int64_t step = rows_within_budget(context, at);
+  const int64_t total = variants.total > 0 ? variants.total : variants.count;
+  Tensor result = at::empty({variants.count}, at::kDouble);
+  for (int64_t begin = 0; begin < variants.count; begin += step) {
+    const int64_t n = std::min(step, variants.count - begin);
+    const BoundTarget target = context.target.rows(std::vector<int64_t>(static_cast<size_t>(n), variants.image));
+    const Tensor batch = variants.make(begin, n);
+    Request request;
+    request.capture = {target.value()};
+    TensorList inputs{batch};
+    if (at != input_value(context)) {
+      request.from = {{at, batch}};
+      inputs = {Tensor()};
+    }
+    const Values values = context.network.run(inputs, request, context.progress);
+    result.narrow(0, begin, n).copy_(measured(target, variants.measure, values.at(target.value())));
+    if (context.progress) {
+      context.progress->report(static_cast<double>(variants.done + begin + n), static_cast<double>(total),
+                               variants.what);
+    }
+  }
+  return result;
+}
+
+Tensor clean_measure(const Context& context, Measure measure) {
+  TensorList parts;
+  for (int64_t i = 0; i < num_images(context); ++i) {
+    Variants clean;
+    clean.image = i;
+    clean.count = 1;
+    clean.measure = measure;
+    clean.make = [&](int64_t, int64_t) { return context.input.narrow(0, i, 1); };
+    parts.push_back(measure_variants(context, clean));
+  }
+  return at::cat(parts);
+}
+
+Tensor blend(const Context& context, int64_t image, const Tensor& masks, const Tensor& fill) {
+  const Tensor m = masks.to(context.input.options()).unsqueeze(context.card.channels_first ? 1 : 3);
+  return fill + (context.input.narrow(0, image, 1) - fill) * m;
+}
+
+Tensor fill_for(const Context& context, const std::string& owner, const std::string& name, int64_t image) {
+  if (name.find('+') != std::string::npos) {
+    throw_usage(owner + ": fill is '" + printable(name) + "'; one fill alone was expected");
+  }
+  return baselines(context, owner, name).front().narrow(0, image, 1);
+}
+
+Attribution map_attribution(const Tensor& map, bool is_signed) {
+  Attribution a;
+  a.values = map;
+  a.map = is_signed ? map : at::relu(map);
+  a.is_signed = is_signed;
+  a.reduction = "none";
+  return a;
+}
+
+}  // namespace pellucid

@@ -1,0 +1,48 @@
+#pragma once
+
+// What the methods share that explain by changing the picture and looking at the score.
+
+#include <functional>
+#include <string>
+
+#include "attribution/method.h"
+
+namespace pellucid {
+
+/// Which number a perturbation method looks at.
+enum class Measure {
+  kScore,       ///< The target's score: a logit unless the target says otherwise.
+  kProbability  ///< The class probability; the score where the target is no class.
+};
+/// From a method's `score` parameter, "probability" or "logit".
+Measure measure_from(const std::string& name);
+
+/// A stream of variants of one image, or of one inner activation of it (what comes before is then not run again).
+struct Variants {
+  int64_t image = 0;  ///< Whose target is measured.
+  int64_t count = 0;
+  /// Variants [begin, begin + n) of the value `at`, [n, ...]. Called in order; only one batch is alive at a time.
+  std::function<Tensor(int64_t begin, int64_t n)> make;
+  ValueId at = kNoValue;  ///< The input when left out.
+  Measure measure = Measure::kScore;
+  const char* what = "perturbed pictures";  ///< For the progress line.
+  int64_t done = 0, total = 0;              ///< Progress when these are part of more work; total 0: just these.
+};
+/// The measure of every variant, float64 [count] on the CPU, in passes of `rows_within_budget`. Reports progress and
+/// stops when asked to.
+Tensor measure_variants(const Context& context, const Variants& variants);
+
+/// The measure of the clean images, float64 [N] on the CPU.
+Tensor clean_measure(const Context& context, Measure measure);
+
+/// One image [1,...] of the context's batch where masks [m,H,W] are 1 and `fill` [1,...] where they are 0: [m,...].
+Tensor blend(const Context& context, int64_t image, const Tensor& masks, const Tensor& fill);
+
+/// Pictures [1,...] to put in place of what is removed from `image`; `name` as `baselines` takes it, one alone. Throws
+/// Error(kUsage) for several joined by '+'.
+Tensor fill_for(const Context& context, const std::string& owner, const std::string& name, int64_t image);
+
+/// A map [N,H,W] at input resolution that has no channels of its own, as the result of a method.
+Attribution map_attribution(const Tensor& map, bool is_signed);
+
+}  // namespace pellucid
