@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "attribution/method.h"
 #include "pellucid/error.h"
 #include "pellucid/text.h"
 
