@@ -1,0 +1,102 @@
+#include "tasks/judged_pictures.h"
+
+#include "pellucid/ground_truth.h"
+
+namespace pellucid {
+
+namespace {
+
+Tensor mask_tensor(const Image& mask) {
+  const Tensor t = at::empty({mask.height, mask.width}, at::kByte);
+  std::copy(mask.pixels.begin(), mask.pixels.end(), t.data_ptr<uint8_t>());
+  return t.gt(127);
+}
+
+/// Pictures are drawn at the size of the model's input, so that truth needs no resampling.
+class GeneratedPictures final : public PictureSource {
+ public:
+  GeneratedPictures(const GroundTruthSet& set, const LoadedModel& model, int64_t per_class, int64_t seeds,
+                    uint64_t first_seed, int64_t size)
+      : set_(set), model_(model), per_class_(per_class), seeds_(seeds), first_seed_(first_seed), size_(size) {
+    if (model.card.width > 0) size_ = model.card.width;
+  }
+
+  std::string name() const override { return set_.name; }
+  int64_t size() const override { return seeds_ * per_class_ * num_classes(); }
+
+  JudgedPicture picture(int64_t index) const override {
+    const int64_t seed = index / (per_class_ * num_classes());
+    const int64_t label = index / per_class_ % num_classes();
+    GroundTruthRequest request;
+    request.label = static_cast<int>(label);
+    // Training draws from small seeds; these are never among them.
+    request.seed = 0xe7a1'0000'0000ULL + first_seed_ + static_cast<uint64_t>(seed);
+    request.index = static_cast<uint64_t>(index % per_class_);
+    request.size = static_cast<int>(size_);
+    const GroundTruthSample sample = draw_sample(set_, request);
+
+    JudgedPicture judged;
+    const std::string name = set_.name + "." + set_.classes[static_cast<size_t>(label)] + "." + std::to_string(seed) +
+                             "." + std::to_string(request.index);
+    judged.picture = picture_from_image(sample.picture, name, name, model_);
+    judged.target = std::to_string(label);
+    judged.right = {label};
+    for (const GroundTruthObject& object : sample.objects) judged.right.push_back(object.label);
+    judged.seed = seed;
+    judged.mask = mask_tensor(sample.mask);
+    add_objects(sample, judged);
+    add_parts(request, sample, judged);
+    return judged;
+  }
+
+ private:
+  int64_t num_classes() const { return static_cast<int64_t>(set_.classes.size()); }
+
+  static void add_objects(const GroundTruthSample& sample, JudgedPicture& judged) {
+    for (const GroundTruthObject& object : sample.objects) {
+      const Tensor mask = mask_tensor(object.mask);
+      if (object.label == sample.label) {
+        judged.boxes.push_back({object.box.x, object.box.y, object.box.width, object.box.height});
+      } else {
+        judged.others = judged.others.defined() ? judged.others.logical_or(mask) : mask;
+      }
+    }
+  }
+
+  /// What each part is worth to the network: the drop of its class logit when the picture is drawn without the part.
+  void add_parts(const GroundTruthRequest& request, const GroundTruthSample& sample, JudgedPicture& judged) const {
+    if (sample.parts.size() < 2) return;
+    TensorList inputs{judged.picture.input};
+    for (const GroundTruthPart& part : sample.parts) {
+      GroundTruthRequest without = request;
+      without.removed_parts = {part.name};
+      inputs.push_back(picture_from_image(draw_sample(set_, without).picture, "", "", model_).input);
+    }
+    const LayerTable table(model_.network, {judged.picture.input.sizes().vec()});
+    Request wanted;
+    wanted.capture = {table.logits()};
+    const Tensor input = at::cat(inputs).to(at::TensorOptions().device(model_.network.device()).dtype(model_.network.dtype()));
+    const Tensor logits = model_.network.run({input}, wanted).at(table.logits()).flatten(1).select(1, request.label).to(at::kCPU).to(at::kDouble);
+    for (size_t i = 0; i < sample.parts.size(); ++i) {
+      const GroundTruthPart& part = sample.parts[i];
+      const auto row = static_cast<int64_t>(i);
+      judged.parts.push_back({part.name, mask_tensor(part.mask()),
+                              logits[0].item<double>() - logits[row + 1].item<double>(), part.discriminative});
+    }
+  }
+
+  const GroundTruthSet& set_;
+  const LoadedModel& model_;
+  int64_t per_class_, seeds_;
+  uint64_t first_seed_;
+  int64_t size_;
+};
+
+}  // namespace
+
+std::unique_ptr<PictureSource> generated_pictures(const std::string& set, const LoadedModel& model, int64_t per_class,
+                                                  int64_t seeds, uint64_t first_seed, int64_t size) {
+  return std::make_unique<GeneratedPictures>(find_ground_truth_set(set), model, per_class, seeds, first_seed, size);
+}
+
+}  // namespace pellucid
