@@ -97,11 +97,11 @@ class SetEvaluator {
   }
 
   /// The best, the median and the worst picture of each method by the first score.
-  std::vector<EvaluationGallery> galleries() {
+  std::vector<EvaluationGallery> galleries(const EvaluatedSet& set) {
     const at::NoGradGuard no_grad;
     std::vector<EvaluationGallery> result;
     for (size_t m = 0; m < calls_.size(); ++m) {
-      const EvaluatedMethod& method = set_.methods[m];
+      const EvaluatedMethod& method = set.methods[m];
       if (method.scores.empty()) continue;
       const EvaluatedScore& score = method.scores.front();
       std::vector<size_t> order;
@@ -120,17 +120,26 @@ class SetEvaluator {
       for (const auto& [rank, row] : chosen) {
         Batch batch = batch_of({source_.picture(source_index_[row])});
         const Attribution a = explain(batch, m);
-        gallery.pictures.push_back(draw(batch.pictures.front(), a, std::string(rank) + ": " + score.spec.name + " " +
-                                                                       number_text(std::round(score.values[row] * 1000) / 1000)));
+        gallery.pictures.push_back(figure(batch.pictures.front(), a,
+                                          std::string(rank) + ": " + score.spec.name + " " +
+                                              number_text(std::round(score.values[row] * 1000) / 1000)));
       }
       result.push_back(std::move(gallery));
     }
     return result;
   }
 
-  const EvaluatedSet& set() const { return set_; }
-
  private:
+  static HtmlReport::Figure figure(const JudgedPicture& judged, const Attribution& a, const std::string& caption) {
+    MapStyle style;
+    const ValueRange range = map_range(a.map[0], {});
+    HtmlReport::Figure f;
+    f.image = draw_map(judged.picture.photo, judged.picture.seen, judged.picture.content, a.map[0], range, style).overlay;
+    f.title = judged.picture.name;
+    f.lines = {caption};
+    return f;
+  }
+
   struct Call {
     MethodCall call;
     ParamMap full;  ///< Every parameter.
@@ -398,6 +407,133 @@ class SetEvaluator {
   Shape table_shape_;
 };
 
+/// Metrics that are defined with what there is to judge by.
+std::string metrics_for_own_pictures(const EvaluateRequest& request) {
+  std::string list;
+  for (const Metric& metric : metrics()) {
+    const bool needs_truth = (metric.needs & (kMetricTruth | kMetricParts | kMetricOthers)) != 0;
+    // Making maps again for dozens of networks is for those who ask for it.
+    const bool costly = (metric.needs & (kMetricExplains | kMetricOtherNetwork)) != 0;
+    if (costly || (needs_truth && request.truth.empty()) || (metric.needs & (kMetricParts | kMetricOthers))) continue;
+    list += (list.empty() ? "" : ",") + metric.id;
+  }
+  return list;
+}
+
+/// The request with everything said that was left open.
+EvaluateRequest completed(EvaluateRequest request) {
+  if (!request.suite.empty()) {
+    const EvaluationSuite& suite = find_evaluation_suite(request.suite);
+    if (!request.run.inputs.empty() || !request.truth.empty()) {
+      throw_usage("evaluate: a suite brings its own pictures; give either --suite or pictures");
+    }
+    if (request.methods.empty()) request.methods = suite.methods;
+    if (request.metrics.empty()) request.metrics = suite.metrics;
+  } else {
+    if (request.run.inputs.empty()) throw_usage("evaluate: pictures, or a suite of generated ones, are needed");
+    if (request.methods.empty()) request.methods = "saliency,integrated-gradients,grad-cam,random";
+    if (request.metrics.empty()) request.metrics = metrics_for_own_pictures(request);
+    request.seeds = 1;
+  }
+  if (request.pictures_per_class < 1) throw_usage("pictures-per-class must be an integer >= 1");
+  if (request.seeds < 1) throw_usage("seeds must be an integer >= 1");
+  if (request.run.batch_size < 1) throw_usage("batch-size must be an integer >= 1");
+  return request;
+}
+
+std::vector<MethodCall> distinct_methods(const std::string& text) {
+  std::vector<MethodCall> calls;
+  for (const MethodCall& call : parse_methods(text)) {
+    const bool known = std::any_of(calls.begin(), calls.end(), [&](const MethodCall& c) { return c.text() == call.text(); });
+    if (!known) calls.push_back(call);
+  }
+  return calls;
+}
+
+class Evaluation {
+ public:
+  Evaluation(EvaluateRequest request, Progress* progress)
+      : request_(std::move(request)),
+        methods_(distinct_methods(request_.methods)),
+        metrics_(parse_metrics(request_.metrics)),
+        progress_(progress) {}
+
+  EvaluateResult run() {
+    if (!request_.output.empty()) {
+      make_folder(request_.output);
+      // An older run's summary would vouch for files that this run replaces.
+      std::error_code ignored;
+      fs::remove(fs::u8path(request_.output) / "result.json", ignored);
+    }
+    if (!request_.label_randomized.empty()) {
+      ModelOptions options = request_.model;
+      options.path = request_.label_randomized;
+      label_randomized_ = std::make_unique<LoadedModel>(load_model(options));
+    }
+    if (request_.suite.empty()) {
+      const LoadedModel model = load_model(request_.model);
+      judge(model, *own_pictures(request_, model));
+    } else {
+      run_suite(find_evaluation_suite(request_.suite));
+    }
+    write();
+    return std::move(result_);
+  }
+
+ private:
+  void run_suite(const EvaluationSuite& suite) {
+    for (const EvaluationSuite::Part& part : suite.parts) {
+      ModelOptions options = request_.model;
+      if (options.path.empty()) options.path = shipped_model(part, request_, result_.notes, progress_);
+      const LoadedModel model = load_model(options);
+      judge(model, *generated_pictures(part.set, model, request_.pictures_per_class, request_.seeds, request_.run.seed,
+                                       request_.picture_size));
+    }
+    if (!suite.published_source.empty()) add_note(result_.notes, "published figures: " + suite.published_source);
+  }
+
+  void judge(const LoadedModel& model, const PictureSource& source) {
+    SetEvaluator evaluator(request_, model, source, methods_, metrics_,
+                           label_randomized_ ? &label_randomized_->network : nullptr, progress_);
+    result_.sets.push_back(evaluator.run(result_.errors));
+    if (result_.sets.back().pictures.empty()) {
+      if (!result_.errors.empty()) throw_invalid(result_.errors.front());
+      throw_failed("evaluate: " + source.name() + ": the network answers none of the " +
+                   std::to_string(source.size()) + " pictures rightly (--keep-wrong judges them all the same)");
+    }
+    result_.num_failed = static_cast<int64_t>(result_.errors.size());
+    galleries_.push_back(request_.report && !request_.output.empty() ? evaluator.galleries(result_.sets.back())
+                                                                     : std::vector<EvaluationGallery>{});
+  }
+
+  void write() {
+    result_.json = evaluation_json(request_, result_);
+    if (request_.output.empty()) return;
+    const fs::path folder = fs::u8path(request_.output);
+    result_.table_file = "table.csv";
+    write_file_atomically((folder / "table.csv").string(), evaluation_csv(result_));
+    write_file_atomically((folder / "pictures.csv").string(), picture_scores_csv(result_));
+    if (request_.report) {
+      result_.report_file = "report.html";
+      write_file_atomically((folder / "report.html").string(), evaluation_html(request_, result_, galleries_));
+    }
+    result_.result_file = "result.json";
+    write_file_atomically((folder / "result.json").string(), result_.json + "\n");
+  }
+
+  EvaluateRequest request_;
+  std::vector<MethodCall> methods_;
+  std::vector<MetricCall> metrics_;
+  Progress* progress_;
+  std::unique_ptr<LoadedModel> label_randomized_;
+  EvaluateResult result_;
+  std::vector<std::vector<EvaluationGallery>> galleries_;
+};
+
 }  // namespace
+
+EvaluateResult evaluate(const EvaluateRequest& request, Progress* progress) {
+  return Evaluation(completed(request), progress).run();
+}
 
 }  // namespace pellucid
