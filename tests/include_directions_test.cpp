@@ -24,7 +24,8 @@ const std::map<std::string, std::string> kPublicHeaders{
     {"text.h", "core"},     {"version.h", "core"},      {"graph.h", "graph"},
     {"layers.h", "graph"},  {"network.h", "graph"},     {"model.h", "model"},
     {"image.h", "image"},   {"flowers.h", "dataset"},   {"attribution.h", "attribution"},
-    {"report.h", "report"}, {"training.h", "training"}, {"evaluation.h", "evaluation"},
+    {"report.h", "report"}, {"training.h", "training"}, {"metrics.h", "evaluation"},
+    {"similarity.h", "evaluation"}, {"sanity.h", "evaluation"}, {"axioms.h", "evaluation"},
     {"tasks.h", "tasks"}};
 
 std::string text_of(const fs::path& path) {
