@@ -5,7 +5,7 @@
 
 #include "evaluation/metric.h"
 #include "pellucid/error.h"
-#include "pellucid/sanity.h"
+#include "pellucid/similarity.h"
 
 namespace pellucid {
 
@@ -44,9 +44,10 @@ MetricResult part_ranks(const MetricContext& context, const NoParameters&) {
     return result;
   }
   const auto most = [](const std::vector<double>& v) { return std::max_element(v.begin(), v.end()) - v.begin(); };
-  const double correlation = spearman(at::tensor(attribution, at::kDouble), at::tensor(importance, at::kDouble));
-  if (std::isfinite(correlation)) {
-    result.scores["rank_correlation"] = correlation;
+  const std::optional<double> correlation =
+      spearman_correlation(at::tensor(attribution, at::kDouble), at::tensor(importance, at::kDouble));
+  if (correlation) {
+    result.scores["rank_correlation"] = *correlation;
     result.scores["top_part"] = most(attribution) == most(importance) ? 1.0 : 0.0;
   } else {
     result.degenerate = true;

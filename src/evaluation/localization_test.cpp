@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "pellucid/evaluation.h"
+#include "pellucid/metrics.h"
 #include "support/expect_error.h"
 
 namespace pellucid {

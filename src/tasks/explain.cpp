@@ -4,7 +4,7 @@
 #include <set>
 
 #include "pellucid/error.h"
-#include "pellucid/evaluation.h"
+#include "pellucid/metrics.h"
 #include "pellucid/files.h"
 #include "pellucid/npy.h"
 #include "pellucid/report.h"

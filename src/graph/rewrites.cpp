@@ -1,0 +1,550 @@
+#include "graph/rewrites.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+
+#include <functional>
+#include <optional>
+#include <set>
+
+#include "pellucid/error.h"
+
+namespace pellucid {
+
+namespace {
+
+/// Copies a graph node by node into a builder, with the chance to emit something else for a node.
+class Rewriter {
+ public:
+  explicit Rewriter(const Graph& graph) : graph_(graph), builder_(opset_of(graph)) {
+    Graph& properties = builder_.properties();
+    properties.name = graph.name;
+    properties.producer = graph.producer;
+    properties.opsets = graph.opsets;
+    properties.metadata = graph.metadata;
+  }
+
+  GraphBuilder& builder() { return builder_; }
+
+  void inputs() {
+    for (const GraphInput& in : graph_.inputs()) {
+      if (in.has_shape) {
+        builder_.input(name(in.value), in.shape, in.type);
+      } else {
+        builder_.input_of_unknown_shape(name(in.value), in.type);
+      }
+    }
+  }
+
+  /// The names that a node reads and writes.
+  std::vector<std::string> names(const std::vector<ValueId>& ids) const {
+    std::vector<std::string> result;
+    for (const ValueId id : ids) result.push_back(id == kNoValue ? std::string() : name(id));
+    return result;
+  }
+  const std::string& name(ValueId id) const { return graph_.value(id).name; }
+
+  void copy(const Node& node) { emit(node, names(node.inputs), names(node.outputs), node.name); }
+  void emit(const Node& node, const std::vector<std::string>& in, const std::vector<std::string>& out,
+            const std::string& node_name) {
+    builder_.node(node.op, in, out, node.attributes, node_name, node.domain);
+  }
+
+  /// A weight in place of the one of this name.
+  void constant(const std::string& name, const Tensor& value) {
+    if (written_.insert(name).second) builder_.constant(name, value);
+  }
+  /// The weights that were not replaced; unused ones are left out.
+  void constants() {
+    std::set<ValueId> used;
+    for (const Value& v : builder_.properties().values()) {
+      const ValueId id = graph_.find(v.name);
+      if (id != kNoValue && graph_.value(id).constant.defined() && !v.constant.defined()) used.insert(id);
+    }
+    for (const ValueId id : used) constant(name(id), graph_.value(id).constant);
+  }
+  void outputs() {
+    for (size_t i = 0; i < graph_.outputs().size(); ++i) {
+      builder_.output(name(graph_.outputs()[i]), graph_.output_shapes()[i]);
+    }
+  }
+  Graph finish() {
+    constants();
+    return builder_.finish();
+  }
+
+ private:
+  static int64_t opset_of(const Graph& graph) {
+    const auto found = graph.opsets.find("");
+    return found == graph.opsets.end() ? 13 : found->second;
+  }
+
+  const Graph& graph_;
+  GraphBuilder builder_;
+  std::set<std::string> written_;
+};
+
+/// The graph with `replace(node)` in place of the nodes for which it returns true.
+Rewrite rewrite(const char* name, const Graph& graph, const std::function<bool(Rewriter&, const Node&)>& replace) {
+  Rewriter rewriter(graph);
+  rewriter.inputs();
+  int64_t changed = 0;
+  for (const Node& node : graph.nodes()) {
+    if (replace(rewriter, node)) {
+      ++changed;
+    } else {
+      rewriter.copy(node);
+    }
+  }
+  rewriter.outputs();
+  return {name, rewriter.finish(), changed};
+}
+
+Tensor constant_of(const Graph& graph, ValueId id) { return id == kNoValue ? Tensor() : graph.value(id).constant; }
+Tensor input_constant(const Graph& graph, const Node& node, size_t index) {
+  return index < node.inputs.size() ? constant_of(graph, node.inputs[index]) : Tensor();
+}
+
+bool is_op(const Node& node, const char* op) { return node.op == op && node.domain.empty(); }
+
+/// A convolution whose weight, and bias if it has one, are known.
+bool is_plain_convolution(const Graph& graph, const Node& node) {
+  const bool known = is_op(node, "Conv") && input_constant(graph, node, 1).defined() &&
+                     input_constant(graph, node, 1).is_floating_point();
+  const bool has_bias = node.inputs.size() > 2 && node.inputs[2] != kNoValue;
+  return known && (!has_bias || input_constant(graph, node, 2).defined());
+}
+
+Tensor bias_or_zeros(const Graph& graph, const Node& node, const Tensor& weight) {
+  const Tensor bias = input_constant(graph, node, 2);
+  return bias.defined() ? bias : at::zeros({weight.size(0)}, weight.options());
+}
+
+/// 1/2, 1, 2, 4, 1/2, ...: exact in every floating-point format.
+Tensor powers_of_two(int64_t count, const Tensor& like) {
+  return at::exp2(at::arange(count, at::kLong).remainder(4).to(at::kDouble) - 1).to(like.options());
+}
+/// One factor per slice of the first axis.
+Tensor per_row(const Tensor& factors, const Tensor& t) {
+  Shape shape(static_cast<size_t>(t.dim()), 1);
+  shape[0] = -1;
+  return factors.view(shape);
+}
+
+bool is_output(const Graph& graph, ValueId id) {
+  for (const ValueId out : graph.outputs()) {
+    if (out == id) return true;
+  }
+  return false;
+}
+
+/// The one node that reads a value which is no output, or null.
+const Node* only_reader(const Graph& graph, ValueId id) {
+  const Value& value = graph.value(id);
+  if (value.consumers.size() != 1 || is_output(graph, id)) return nullptr;
+  const Node& reader = graph.nodes()[static_cast<size_t>(value.consumers.front())];
+  int64_t times = 0;
+  for (const ValueId in : reader.inputs) times += in == id ? 1 : 0;
+  return times == 1 ? &reader : nullptr;
+}
+
+}  // namespace
+
+Rewrite unfold_batch_norm(const Graph& graph) {
+  return rewrite("batch-norm-unfolded", graph, [&](Rewriter& to, const Node& node) {
+    if (!is_plain_convolution(graph, node)) return false;
+    const Tensor weight = input_constant(graph, node, 1);
+    const Tensor bias = bias_or_zeros(graph, node, weight);
+    const Tensor scale = powers_of_two(weight.size(0), weight);
+    const std::string out = to.name(node.outputs[0]);
+    const std::string from = to.name(node.inputs[0]);
+    to.constant(out + ".unscaled.weight", weight / per_row(scale, weight));
+    to.constant(out + ".norm.scale", scale * 2);
+    to.constant(out + ".norm.shift", bias);
+    to.constant(out + ".norm.mean", at::zeros_like(scale));
+    to.constant(out + ".norm.var", at::full_like(scale, 4));
+    to.emit(node, {from, out + ".unscaled.weight"}, {out + ".unscaled"}, node.name + ".unscaled");
+    to.builder().node("BatchNormalization",
+                      {out + ".unscaled", out + ".norm.scale", out + ".norm.shift", out + ".norm.mean", out + ".norm.var"},
+                      {out}, {{"epsilon", 0.0}}, node.name + ".norm");
+    return true;
+  });
+}
+
+Rewrite fold_batch_norm(const Graph& graph) {
+  // Convolutions whose only reader is a normalization, by the value between them.
+  const auto norm_after = [&](const Node& conv) -> const Node* {
+    if (!is_plain_convolution(graph, conv)) return nullptr;
+    const Node* next = only_reader(graph, conv.outputs[0]);
+    if (!next || !is_op(*next, "BatchNormalization") || next->inputs[0] != conv.outputs[0]) return nullptr;
+    for (size_t i = 1; i < 5; ++i) {
+      if (!input_constant(graph, *next, i).defined()) return nullptr;
+    }
+    return next;
+  };
+  std::set<const Node*> merged;
+  Rewrite result = rewrite("batch-norm-folded", graph, [&](Rewriter& to, const Node& node) {
+    if (merged.count(&node)) return true;
+    const Node* norm = norm_after(node);
+    if (!norm) return false;
+    merged.insert(norm);
+    const auto parameter = [&](size_t i) { return input_constant(graph, *norm, i).to(at::kDouble); };
+    const Tensor weight = input_constant(graph, node, 1);
+    const Tensor factor = parameter(1) / at::sqrt(parameter(4) + norm->real("epsilon", 1e-5));
+    const Tensor bias = (bias_or_zeros(graph, node, weight).to(at::kDouble) - parameter(3)) * factor + parameter(2);
+    const std::string out = to.name(norm->outputs[0]);
+    to.constant(out + ".folded.weight", (weight.to(at::kDouble) * per_row(factor, weight)).to(weight.scalar_type()));
+    to.constant(out + ".folded.bias", bias.to(weight.scalar_type()));
+    to.emit(node, {to.name(node.inputs[0]), out + ".folded.weight", out + ".folded.bias"}, {out}, node.name);
+    return true;
+  });
+  result.changed = static_cast<int64_t>(merged.size());  // a pair counts once
+  return result;
+}
+
+Rewrite split_convolutions(const Graph& graph) {
+  return rewrite("convolutions-split", graph, [&](Rewriter& to, const Node& node) {
+    if (!is_plain_convolution(graph, node) || node.integer("group", 1) != 1) return false;
+    const Tensor weight = input_constant(graph, node, 1);
+    const int64_t total = weight.size(0), half = total / 2;
+    if (half == 0) return false;
+    const Tensor bias = input_constant(graph, node, 2);
+    const std::string out = to.name(node.outputs[0]);
+    std::vector<std::string> parts;
+    for (const auto& [suffix, begin, end] :
+         {std::tuple{".first", int64_t{0}, half}, std::tuple{".second", half, total}}) {
+      const std::string part = out + suffix;
+      std::vector<std::string> in{to.name(node.inputs[0]), part + ".weight"};
+      to.constant(part + ".weight", weight.slice(0, begin, end).contiguous());
+      if (bias.defined()) {
+        to.constant(part + ".bias", bias.slice(0, begin, end).contiguous());
+        in.push_back(part + ".bias");
+      }
+      to.emit(node, in, {part}, node.name + suffix);
+      parts.push_back(part);
+    }
+    to.builder().node("Concat", parts, {out}, {{"axis", int64_t{1}}}, node.name + ".joined");
+    return true;
+  });
+}
+
+namespace {
+
+/// A layer, the channel-wise operations behind it, and the layer they lead to.
+struct Chain {
+  const Node* first;
+  std::vector<const Node*> between;
+  const Node* last;
+};
+
+enum class Across { kAnyChannelwise, kHomogeneous };
+
+/// One filter per channel.
+bool is_depthwise(const Graph& graph, const Node& node) {
+  if (!is_plain_convolution(graph, node)) return false;
+  const Tensor weight = input_constant(graph, node, 1);
+  return weight.size(1) == 1 && weight.size(0) == node.integer("group", 1);
+}
+
+/// A node whose own weights follow the order of the channels.
+bool has_channel_weights(const Graph& graph, const Node& node) {
+  return is_op(node, "BatchNormalization") || is_depthwise(graph, node);
+}
+
+bool is_passable(const Graph& graph, const Node& node, Across across) {
+  static const std::set<std::string> homogeneous{"Relu", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool",
+                                                 "GlobalMaxPool", "Identity", "Dropout"};
+  static const std::set<std::string> channelwise{"Clip", "Sigmoid", "Tanh", "Elu", "Softplus", "HardSigmoid"};
+  if (!node.domain.empty()) return false;
+  if (homogeneous.count(node.op)) return node.outputs.size() == 1 || node.op == "Dropout";
+  if (across == Across::kHomogeneous) return false;
+  if (node.op == "BatchNormalization") {
+    for (size_t i = 1; i < 5; ++i) {
+      if (!input_constant(graph, node, i).defined()) return false;
+    }
+    return node.outputs.size() == 1;
+  }
+  return channelwise.count(node.op) != 0 || is_depthwise(graph, node);
+}
+
+/// A Flatten that keeps one number per channel.
+bool flattens_pooled(const Graph& graph, const Node& node) {
+  const Node* before = graph.producer_of(node.inputs[0]);
+  return is_op(node, "Flatten") && node.integer("axis", 1) == 1 && before &&
+         (is_op(*before, "GlobalAveragePool") || is_op(*before, "GlobalMaxPool"));
+}
+
+/// A linear layer at the end of a chain: its weight has one column (Conv, transposed Gemm) or row per channel.
+bool ends_chain(const Graph& graph, const Node& node, bool flat) {
+  if (flat) {
+    return is_op(node, "Gemm") && input_constant(graph, node, 1).defined() && node.integer("transA", 0) == 0;
+  }
+  return is_plain_convolution(graph, node) && node.integer("group", 1) == 1;
+}
+
+std::vector<Chain> chains(const Graph& graph, Across across) {
+  std::vector<Chain> result;
+  // A weight that several nodes read must stay as it is.
+  const auto owns = [&](const Node& node) {
+    for (size_t i = 1; i < node.inputs.size(); ++i) {
+      if (node.inputs[i] != kNoValue && graph.value(node.inputs[i]).consumers.size() != 1) return false;
+    }
+    return true;
+  };
+  for (const Node& node : graph.nodes()) {
+    if (!is_plain_convolution(graph, node) || !owns(node) || node.integer("group", 1) != 1) {
+      continue;
+    }
+    Chain chain{&node, {}, nullptr};
+    bool flat = false;
+    for (const Node* at = only_reader(graph, node.outputs[0]); at; at = only_reader(graph, at->outputs[0])) {
+      const ValueId reached = chain.between.empty() ? node.outputs[0] : chain.between.back()->outputs[0];
+      if (at->inputs[0] != reached) break;
+      if ((has_channel_weights(graph, *at) || ends_chain(graph, *at, flat)) && !owns(*at)) break;
+      if (ends_chain(graph, *at, flat)) {
+        chain.last = at;
+        break;
+      }
+      const bool flattens = !flat && flattens_pooled(graph, *at);
+      if (!flattens && (flat || !is_passable(graph, *at, across))) break;
+      flat = flat || flattens;
+      chain.between.push_back(at);
+    }
+    if (chain.last) result.push_back(chain);
+  }
+  return result;
+}
+
+/// The axis of the last layer's weight that counts the chain's channels.
+int64_t channel_axis(const Node& last) { return is_op(last, "Gemm") && last.integer("transB", 0) == 0 ? 0 : 1; }
+
+using Constants = std::map<ValueId, Tensor>;
+/// Weights on their way to being replaced: a layer in the middle is the end of one chain and the start of another.
+const Tensor& current(const Graph& graph, const Constants& changed, ValueId id) {
+  const auto found = changed.find(id);
+  return found == changed.end() ? graph.value(id).constant : found->second;
+}
+
+}  // namespace
+
+Rewrite permute_channels(const Graph& graph, uint64_t seed) {
+  at::Generator generator = at::detail::createCPUGenerator(seed);
+  Constants changed;
+  const std::vector<Chain> found = chains(graph, Across::kAnyChannelwise);
+  for (const Chain& chain : found) {
+    const auto select = [&](ValueId id, int64_t axis, const Tensor& order) {
+      if (id != kNoValue) changed[id] = current(graph, changed, id).index_select(axis, order);
+    };
+    const int64_t channels = graph.value(chain.first->inputs[1]).constant.size(0);
+    const Tensor order = at::randperm(channels, generator, at::TensorOptions(at::kLong));
+    for (size_t i = 1; i < chain.first->inputs.size(); ++i) select(chain.first->inputs[i], 0, order);
+    for (const Node* node : chain.between) {
+      if (!has_channel_weights(graph, *node)) continue;
+      for (size_t i = 1; i < node->inputs.size(); ++i) select(node->inputs[i], 0, order);
+    }
+    select(chain.last->inputs[1], channel_axis(*chain.last), order);
+  }
+  return {"channels-permuted", graph.with_constants(changed), static_cast<int64_t>(found.size())};
+}
+
+Rewrite rescale_channels(const Graph& graph, uint64_t seed) {
+  at::Generator generator = at::detail::createCPUGenerator(seed);
+  Constants changed;
+  const std::vector<Chain> found = chains(graph, Across::kHomogeneous);
+  for (const Chain& chain : found) {
+    const Tensor& weight = graph.value(chain.first->inputs[1]).constant;
+    const Tensor factor =
+        at::exp2(at::randint(-2, 3, {weight.size(0)}, generator, at::TensorOptions(at::kDouble))).to(weight.options());
+    for (size_t i = 1; i < chain.first->inputs.size(); ++i) {
+      const ValueId id = chain.first->inputs[i];
+      if (id == kNoValue) continue;
+      const Tensor& old = current(graph, changed, id);
+      changed[id] = old * per_row(factor, old);
+    }
+    const ValueId last = chain.last->inputs[1];
+    const Tensor& old = current(graph, changed, last);
+    Shape shape(static_cast<size_t>(old.dim()), 1);
+    shape[static_cast<size_t>(channel_axis(*chain.last))] = -1;
+    changed[last] = old / factor.view(shape);
+  }
+  return {"channels-rescaled", graph.with_constants(changed), static_cast<int64_t>(found.size())};
+}
+
+Rewrite insert_rectifier_identity(const Graph& graph) {
+  return rewrite("rectifier-identity", graph, [&](Rewriter& to, const Node& node) {
+    if (!is_plain_convolution(graph, node)) return false;
+    const std::string out = to.name(node.outputs[0]);
+    const std::string before = out + ".before";
+    to.emit(node, to.names(node.inputs), {before}, node.name);
+    to.builder().node("Relu", {before}, {out + ".up"}, {}, node.name + ".up");
+    to.builder().node("Neg", {before}, {out + ".negated"}, {}, node.name + ".negated");
+    to.builder().node("Relu", {out + ".negated"}, {out + ".down"}, {}, node.name + ".down");
+    to.builder().node("Sub", {out + ".up", out + ".down"}, {out}, {}, node.name + ".joined");
+    return true;
+  });
+}
+
+std::vector<Rewrite> exact_rewrites(const Graph& graph, uint64_t seed) {
+  std::vector<Rewrite> list;
+  list.push_back(unfold_batch_norm(graph));
+  list.push_back(fold_batch_norm(graph));
+  list.push_back(split_convolutions(graph));
+  list.push_back(permute_channels(graph, seed));
+  list.push_back(rescale_channels(graph, seed));
+  list.push_back(insert_rectifier_identity(graph));
+  std::vector<Rewrite> result;
+  for (Rewrite& r : list) {
+    if (r.changed > 0) result.push_back(std::move(r));
+  }
+  return result;
+}
+
+namespace {
+
+/// The element type that the model's weights have.
+at::ScalarType weight_type(const Graph& graph) {
+  for (const Value& v : graph.values()) {
+    if (v.constant.defined() && v.constant.is_floating_point()) return v.constant.scalar_type();
+  }
+  return at::kFloat;
+}
+
+Tensor integers(const std::vector<int64_t>& numbers) { return at::tensor(numbers, at::TensorOptions(at::kLong)); }
+
+/// The graph with another input in front: `make` writes nodes that read the input's name and returns what the old nodes
+/// read instead. Names of old values stay.
+Graph with_input_stage(const Graph& graph, const std::optional<Shape>& shape,
+                       const std::function<std::string(Rewriter&, const std::string&)>& make) {
+  Rewriter to(graph);
+  const GraphInput& in = graph.inputs().front();
+  if (shape) {
+    to.builder().input(to.name(in.value), *shape, in.type);
+  } else if (in.has_shape) {
+    to.builder().input(to.name(in.value), in.shape, in.type);
+  } else {
+    to.builder().input_of_unknown_shape(to.name(in.value), in.type);
+  }
+  const std::string from = make(to, to.name(in.value));
+  for (const Node& node : graph.nodes()) {
+    std::vector<std::string> names = to.names(node.inputs);
+    for (size_t i = 0; i < names.size(); ++i) {
+      if (node.inputs[i] == in.value) names[i] = from;
+    }
+    to.emit(node, names, to.names(node.outputs), node.name);
+  }
+  to.outputs();
+  return to.finish();
+}
+
+}  // namespace
+
+Graph with_ignored_border(const Graph& graph, int64_t border, bool channels_first) {
+  std::optional<Shape> shape;
+  const GraphInput& in = graph.inputs().front();
+  const int64_t rows = channels_first ? 2 : 1;
+  if (in.has_shape) {
+    shape = in.shape;
+    for (const int64_t axis : {rows, rows + 1}) {
+      int64_t& side = shape->at(static_cast<size_t>(axis));
+      if (side > 0) side += 2 * border;
+    }
+  }
+  return with_input_stage(graph, shape, [&](Rewriter& to, const std::string& x) {
+    to.constant(x + ".inside.starts", integers({border, border}));
+    to.constant(x + ".inside.ends", integers({-border, -border}));
+    to.constant(x + ".inside.axes", integers({rows, rows + 1}));
+    return to.builder().node("Slice", {x, x + ".inside.starts", x + ".inside.ends", x + ".inside.axes"}, {x + ".inside"},
+                             {}, "cut_border");
+  });
+}
+
+Graph with_shifted_input(const Graph& graph, const Tensor& shift) {
+  return with_input_stage(graph, std::nullopt, [&](Rewriter& to, const std::string& x) {
+    to.constant(x + ".shift", shift.to(at::kCPU, graph.inputs().front().type));
+    return to.builder().node("Sub", {x, x + ".shift"}, {x + ".unshifted"}, {}, "unshift");
+  });
+}
+
+Graph symmetrized(const Graph& graph, ValueId of, int64_t i, int64_t j, int64_t height, int64_t width,
+                  bool channels_first) {
+  Rewriter to(graph);
+  to.inputs();
+  const ValueId input = graph.inputs().front().value;
+  const std::string x = to.name(input);
+  const std::string suffix = ".swapped";
+  for (const Node& node : graph.nodes()) to.copy(node);
+  // The second copy reads the same weights and the picture with two pixels exchanged.
+  std::vector<int64_t> order(static_cast<size_t>(height * width));
+  for (size_t k = 0; k < order.size(); ++k) order[k] = static_cast<int64_t>(k);
+  std::swap(order.at(static_cast<size_t>(i)), order.at(static_cast<size_t>(j)));
+  const int64_t axis = channels_first ? 2 : 1;
+  to.constant(x + ".swap", integers(order));
+  to.constant(x + ".row_shape", channels_first ? integers({0, 0, -1}) : integers({0, -1, graph.inputs().front().shape.at(3)}));
+  to.constant(x + ".picture_shape",
+              channels_first ? integers({0, 0, height, width})
+                             : integers({0, height, width, graph.inputs().front().shape.at(3)}));
+  to.builder().node("Reshape", {x, x + ".row_shape"}, {x + ".row"}, {}, "flatten_picture");
+  to.builder().node("Gather", {x + ".row", x + ".swap"}, {x + ".exchanged"}, {{"axis", axis}}, "swap_pixels");
+  to.builder().node("Reshape", {x + ".exchanged", x + ".picture_shape"}, {x + suffix}, {}, "unflatten_picture");
+  const auto second = [&](const std::vector<ValueId>& ids) {
+    std::vector<std::string> result = to.names(ids);
+    for (size_t k = 0; k < ids.size(); ++k) {
+      if (ids[k] != kNoValue && !graph.value(ids[k]).constant.defined()) result[k] += suffix;
+    }
+    return result;
+  };
+  for (const Node& node : graph.nodes()) to.emit(node, second(node.inputs), second(node.outputs), node.name + suffix);
+  to.constant("symmetrized.half", at::full({}, 0.5, at::TensorOptions(weight_type(graph))));
+  to.builder().node("Add", {to.name(of), to.name(of) + suffix}, {"symmetrized.sum"}, {}, "symmetrized_sum");
+  to.builder().node("Mul", {"symmetrized.sum", "symmetrized.half"}, {"symmetrized"}, {}, "symmetrized_mean");
+  to.builder().output("symmetrized");
+  return to.finish();
+}
+
+namespace {
+
+/// The graph up to one value, which becomes its only output after `make` has added nodes; dead nodes stay.
+Graph with_head(const Graph& graph, const std::function<std::string(Rewriter&)>& make) {
+  Rewriter to(graph);
+  to.inputs();
+  for (const Node& node : graph.nodes()) to.copy(node);
+  const std::string head = make(to);
+  to.builder().output(head);
+  return to.finish();
+}
+
+}  // namespace
+
+Graph with_combined_class(const Graph& graph, ValueId of, int64_t num_classes, int64_t t, int64_t u, double a,
+                          double b) {
+  const Node* gemm = graph.producer_of(of);
+  const bool merges = gemm && is_op(*gemm, "Gemm") && input_constant(graph, *gemm, 1).defined() &&
+                      (gemm->inputs.size() < 3 || gemm->inputs[2] == kNoValue ||
+                       input_constant(graph, *gemm, 2).numel() == num_classes);
+  const auto extended = [&](const Tensor& w, int64_t axis) {
+    return at::cat({w, (w.select(axis, t) * a + w.select(axis, u) * b).unsqueeze(axis)}, axis);
+  };
+  if (merges) {
+    const int64_t axis = gemm->integer("transB", 0) == 0 ? 1 : 0;
+    Constants changed{{gemm->inputs[1], extended(input_constant(graph, *gemm, 1), axis)}};
+    const Tensor bias = input_constant(graph, *gemm, 2);
+    if (bias.defined()) changed[gemm->inputs[2]] = extended(bias.flatten(), 0);
+    const Graph wider = graph.with_constants(changed);
+    return with_head(wider, [&](Rewriter& to) { return to.name(of); });
+  }
+  return with_head(graph, [&](Rewriter& to) {
+    const Tensor eye = at::eye(num_classes, at::TensorOptions(weight_type(graph)));
+    to.constant("combined.weight", extended(eye, 1).contiguous());
+    return to.builder().node("MatMul", {to.name(of), "combined.weight"}, {"combined"}, {}, "combine_classes");
+  });
+}
+
+Graph with_capped_scores(const Graph& graph, ValueId of, double cap) {
+  return with_head(graph, [&](Rewriter& to) {
+    to.constant("cap", at::full({}, cap, at::TensorOptions(weight_type(graph))));
+    to.builder().node("Sub", {"cap", to.name(of)}, {"below_cap"}, {}, "below_cap");
+    to.builder().node("Relu", {"below_cap"}, {"room"}, {}, "room");
+    return to.builder().node("Sub", {"cap", "room"}, {"capped"}, {}, "capped");
+  });
+}
+
+}  // namespace pellucid
