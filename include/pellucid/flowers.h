@@ -64,7 +64,8 @@ struct FlowerSample {
   /// 1 channel, the FlowerPart that covers most of each pixel; the discriminative part wins whenever it covers half and
   /// never otherwise, so that `mask` is 255 exactly where `parts` equals it.
   Image parts;
-  int label = 0;  ///< the class index asked for
+  std::vector<Image> part_coverage;  ///< as `coverage`, for each FlowerPart
+  int label = 0;                     ///< the class index asked for
 };
 
 /// Names of the classes in the order of their index: "petals-red", "petals-yellow", "petals-green", "petals-cyan",

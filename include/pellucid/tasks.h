@@ -4,24 +4,30 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "pellucid/attribution.h"
-#include "pellucid/flowers.h"
 #include "pellucid/image.h"
 #include "pellucid/progress.h"
 #include "pellucid/training.h"
 
 namespace pellucid {
 
-/// `pellucid train`: a residual network on generated flower pictures.
+/// `pellucid train`: a residual network on generated pictures.
 struct TrainRequest {
-  FlowerVariant variant = FlowerVariant::kSingle6c;
+  std::string data = "an8flower-single";  ///< Name of a GroundTruthSet.
   int64_t input_size = 128;
   std::vector<int64_t> widths{16, 32, 64, 64};
-  int64_t pictures_per_class = 600;  ///< Fresh ones in every epoch.
+  int64_t pictures_per_class = 600;  ///< Fresh ones in every epoch, unless `same_pictures`.
   int64_t test_per_class = 100;
+  bool same_pictures = false;  ///< Every epoch sees the pictures of the first, in an order of its own.
+  /// The labels of the training pictures are permuted: data-label randomization (Adebayo, Gilmer, Muelly, Goodfellow,
+  /// Hardt, Kim. "Sanity Checks for Saliency Maps". NeurIPS 2018). Implies same_pictures: all there is to learn is by
+  /// heart. Test pictures keep their labels.
+  bool shuffle_labels = false;
   uint64_t seed = 1;  ///< Of weights and training pictures; test pictures have a seed of their own.
   TrainingOptions training;
   std::string output;  ///< The .onnx file; its card is written beside it, checkpoints to <output>.checkpoint.
@@ -30,6 +36,13 @@ struct TrainResult {
   std::vector<Trainer::EpochReport> epochs;
   double test_accuracy = 0;
   int64_t test_pictures = 0;
+  /// Accuracy of the finished network (running statistics, no updates) on the training pictures with the labels it was
+  /// given; only with same_pictures, negative otherwise.
+  double train_accuracy = -1;
+  /// What else the set asks to be measured on the test pictures: for sets with a shortcut "without the watermark",
+  /// "with the watermark of another class" and "answers that follow that watermark"; for sets trained with parts left
+  /// out "without PART" for each.
+  std::vector<std::pair<std::string, double>> controls;
   int64_t resumed_after = 0;  ///< Epochs that a checkpoint had already done.
 };
 /// Trains, tests on pictures never trained on, writes model and card, removes the checkpoint. Interrupted runs go on
@@ -177,15 +190,17 @@ struct ModelInfo {
 };
 ModelInfo inspect(const LoadedModel& model);
 
-/// `pellucid dataset an8flower`: pictures, masks, part maps and labels.csv.
-struct FlowerRequest {
-  FlowerVariant variant = FlowerVariant::kSingle6c;
+/// `pellucid dataset NAME`: pictures with their truth, see docs/formats.md.
+struct DatasetRequest {
+  std::string name = "an8flower-single";  ///< Of a GroundTruthSet.
   int64_t per_class = 100;
   uint64_t seed = 1;
   int size = 128;
+  std::set<std::string> removed_parts;  ///< Left out of every picture.
+  bool swap_shortcut = false;           ///< In sets with a shortcut: the mark of the next class instead of its own.
   std::string output;
 };
 /// Returns the number of pictures written. Deterministic.
-int64_t write_flowers(const FlowerRequest& request, Progress* progress = nullptr);
+int64_t write_dataset(const DatasetRequest& request, Progress* progress = nullptr);
 
 }  // namespace pellucid

@@ -3,6 +3,7 @@
 
 #include "cli/cli.h"
 #include "pellucid/error.h"
+#include "pellucid/ground_truth.h"
 #include "pellucid/text.h"
 #include "tasks/card_json.h"
 
@@ -11,15 +12,23 @@ namespace pellucid {
 std::function<int(TerminalProgress&)> setup_train(CLI::App& app, GlobalOptions& global) {
   struct Options {
     TrainRequest request;
-    std::string variant = "single-6c", widths = "16,32,64,64";
+    std::string data, variant = "single-6c", widths = "16,32,64,64";
     int64_t seed = 1;
   };
   auto o = std::make_shared<Options>();
   TrainRequest& r = o->request;
-  add_choice(app, "--variant", o->variant, {"single-6c", "double-12c"}, "Flower pictures to learn");
+  std::vector<std::string> sets;
+  for (const GroundTruthSet& set : ground_truth_sets()) sets.push_back(set.name);
+  CLI::Option* data = app.add_option("--data", o->data, "Generated set to learn: " + join(sets, ", "));
+  data->type_name("NAME");
+  add_choice(app, "--variant", o->variant, {"single-6c", "double-12c"}, "Short for --data an8flower-...")
+      ->excludes(data);
   add_integer(app, "--epochs", r.training.epochs, 1, 10000, "Passes");
   add_integer(app, "--pictures-per-class", r.pictures_per_class, 1, 1000000,
               "Fresh training pictures of each class in every epoch");
+  app.add_flag("--same-pictures", r.same_pictures, "Every epoch sees the pictures of the first again");
+  app.add_flag("--shuffle-labels", r.shuffle_labels,
+               "Permute the labels of the training pictures (data-label randomization); implies --same-pictures");
   add_integer(app, "--test-per-class", r.test_per_class, 1, 100000, "Test pictures of each class");
   add_integer(app, "--batch-size", r.training.batch_size, 2, 4096, "Pictures per step");
   add_real(app, "--learning-rate", r.training.learning_rate, 1e-7, 10, "Largest step size");
@@ -31,7 +40,7 @@ std::function<int(TerminalProgress&)> setup_train(CLI::App& app, GlobalOptions& 
   app.add_option("-o,--output", r.output, "The .onnx file; a card is written beside it")->required()->type_name("FILE");
   return [o, &global](TerminalProgress& progress) {
     TrainRequest& request = o->request;
-    request.variant = flower_variant(o->variant);
+    request.data = !o->data.empty() ? o->data : o->variant == "double-12c" ? "an8flower-double" : "an8flower-single";
     request.seed = static_cast<uint64_t>(o->seed);
     request.widths.clear();
     for (const std::string& part : split(o->widths, ',')) {
@@ -59,12 +68,20 @@ std::function<int(TerminalProgress&)> setup_train(CLI::App& app, GlobalOptions& 
                                   {"test_accuracy", result.test_accuracy},
                                   {"test_pictures", result.test_pictures},
                                   {"resumed_after", result.resumed_after}};
+      if (result.train_accuracy >= 0) json["train_accuracy"] = result.train_accuracy;
+      for (const auto& [what, value] : result.controls) json["controls"][what] = value;
       for (const auto& e : result.epochs) {
         json["epochs"].push_back(
             {{"epoch", e.epoch}, {"loss", e.loss}, {"accuracy", e.accuracy}, {"seconds", e.seconds}});
       }
       std::cout << json_text(json) << "\n";
     } else {
+      const auto rounded = [](double share) { return number_text(std::round(share * 1e4) / 1e4); };
+      if (result.train_accuracy >= 0) {
+        std::cout << "accuracy on the training pictures as they were labelled " << rounded(result.train_accuracy)
+                  << "\n";
+      }
+      for (const auto& [what, value] : result.controls) std::cout << what << ": " << rounded(value) << "\n";
       std::cout << "test accuracy " << number_text(std::round(result.test_accuracy * 1e4) / 1e4) << " on "
                 << result.test_pictures << " pictures; written to " << printable(request.output) << "\n";
     }

@@ -3,24 +3,19 @@
 #include <algorithm>
 #include <array>
 
-#include "dataset/flowers_backdrop.h"
-#include "dataset/flowers_raster.h"
 #include "dataset/flowers_scene.h"
+#include "dataset/render_backdrop.h"
+#include "dataset/render_picture.h"
 #include "pellucid/error.h"
 
 namespace pellucid {
 namespace {
 
-using flowers::Backdrop;
-using flowers::Camera;
-using flowers::Corner;
-using flowers::GroundShadow;
-using flowers::Mesh;
 using flowers::Palette;
-using flowers::Sample;
-using flowers::SampleGrid;
-using flowers::Triangle;
-using flowers::Vec3;
+using render::Camera;
+using render::Light;
+using render::Mesh;
+using render::Vec3;
 
 struct Hue {
   const char* name;
@@ -63,12 +58,7 @@ void check_parts(const std::set<FlowerPart>& parts, const char* option) {
 }
 
 void check_options(const FlowerOptions& options) {
-  if (options.size < 16 || options.size > 1024)
-    throw_usage("flower option size is " + std::to_string(options.size) + "; it must be 16 to 1024");
-  if (options.supersampling < 1 || options.supersampling > 8)
-    throw_usage("flower option supersampling is " + std::to_string(options.supersampling) + "; it must be 1 to 8");
-  if (!(options.noise_std >= 0 && options.noise_std <= 64))
-    throw_usage("flower option noise_std is " + std::to_string(options.noise_std) + "; it must be 0 to 64");
+  render::check_picture_options("flower", options.size, options.supersampling, options.noise_std);
   check_parts(options.removed_parts, "removed_parts");
   check_parts(options.grayed_parts, "grayed_parts");
 }
@@ -86,39 +76,6 @@ Palette palette_of_class(FlowerVariant variant, int class_index, uint64_t seed, 
                                                &palette.leaves, &palette.pot,    &palette.soil};
   for (const FlowerPart part : grayed) *colors[static_cast<size_t>(part)] = {kGray, kGray, kGray};
   return palette;
-}
-
-Corner project(const flowers::Vertex& vertex, const Camera& camera, double side) {
-  const Vec3 offset = vertex.position - camera.position;
-  const double inverse = 1.0 / dot(offset, camera.forward);
-  const double x = 0.5 + camera.shift_x + dot(offset, camera.right) * inverse * camera.focal;
-  const double y = 0.5 + camera.shift_y - dot(offset, camera.up) * inverse * camera.focal;
-  const auto root = [](double linear) { return std::sqrt(std::max(0.0, linear)); };
-  return {x * side, y * side, inverse, {root(vertex.color.x), root(vertex.color.y), root(vertex.color.z)}};
-}
-
-/// Nearly normal, in standard deviations: the sum of twelve 5-bit numbers, whose tails end at 3.5.
-double noise(uint64_t bits) {
-  int sum = 0;
-  for (int i = 0; i < 12; ++i) sum += static_cast<int>((bits >> (5 * i)) & 31);
-  constexpr double kMean = 12 * 15.5;
-  constexpr double kInverseStd = 0.031265264;  // 1 / sqrt(12 * (32 * 32 - 1) / 12)
-  return std::min(3.5, std::max(-3.5, (sum - kMean) * kInverseStd));
-}
-
-uint8_t developed(double linear, double grain) {
-  const double value = 255.0 * std::sqrt(flowers::clamp01(linear)) + grain;
-  return static_cast<uint8_t>(std::min(255.0, std::max(0.0, std::floor(value + 0.5))));
-}
-
-/// The part of a pixel: `preferred` if and only if it covers half of it, else the one with most samples, the smaller
-/// number in a tie.
-int part_of(const std::array<int, kNumParts>& counts, int preferred, int total) {
-  if (2 * counts[static_cast<size_t>(preferred)] >= total) return preferred;
-  int best = preferred == 0 ? 1 : 0;
-  for (int part = 0; part < kNumParts; ++part)
-    if (part != preferred && counts[static_cast<size_t>(part)] > counts[static_cast<size_t>(best)]) best = part;
-  return best;
 }
 
 }  // namespace
@@ -157,65 +114,31 @@ FlowerSample render_flower(FlowerVariant variant, int class_index, uint64_t seed
                            const FlowerOptions& options) {
   check_class(variant, class_index);
   check_options(options);
-  const int size = options.size;
-  const int ss = options.supersampling;
   const Camera camera = flowers::make_camera(seed, index);
-  const flowers::Light light = flowers::make_light(seed, index, camera);
+  const Light light = render::make_light(seed, index, camera);
   const Palette palette = palette_of_class(variant, class_index, seed, index, options.grayed_parts);
   const Mesh plant = flowers::make_plant(seed, index, palette, light, camera);
-
-  SampleGrid grid(size * ss);
-  GroundShadow shadow;
-  std::vector<Corner> corners;
-  corners.reserve(plant.vertices.size());
-  for (const flowers::Vertex& vertex : plant.vertices) corners.push_back(project(vertex, camera, size * ss));
-  for (const Triangle& triangle : plant.triangles) {
-    if (options.removed_parts.count(triangle.part) > 0) continue;
-    const auto [a, b, c] = triangle.corners;
-    grid.draw(corners[a], corners[b], corners[c], static_cast<uint8_t>(triangle.part));
-    shadow.cast(plant.vertices[a].position, plant.vertices[b].position, plant.vertices[c].position, light.to_light);
-  }
+  const auto hidden = [&](uint8_t part) { return options.removed_parts.count(static_cast<FlowerPart>(part)) > 0; };
+  render::SampleGrid grid(options.size * options.supersampling);
+  render::draw_mesh(grid, plant, camera, hidden);
+  render::GroundShadow shadow;
+  shadow.cast(plant, light.to_light, hidden);
   shadow.soften();
 
-  const Backdrop backdrop(seed, index, camera, light);
-  const int wanted = static_cast<int>(flower_discriminative_part(variant, class_index));
-  const int total = ss * ss;
-  FlowerSample result{Image(size, size, 3), Image(size, size, 1), Image(size, size, 1), Image(size, size, 1),
-                      class_index};
-  const uint64_t noise_key = flowers::Random(seed, index, flowers::kNoiseStream).bits();
-  for (int y = 0; y < size; ++y) {
-    for (int x = 0; x < size; ++x) {
-      std::array<int, kNumParts> counts{};
-      std::array<uint64_t, 3> light_sum{};  // squares of stored values: linear light, exact in any order
-      for (int j = 0; j < ss; ++j) {
-        const Sample* samples = grid.row(y * ss + j) + static_cast<size_t>(x) * ss;
-        for (int i = 0; i < ss; ++i) {
-          const Sample& sample = samples[i];
-          ++counts[sample.part];
-          light_sum[0] += static_cast<uint64_t>(sample.red) * sample.red;
-          light_sum[1] += static_cast<uint64_t>(sample.green) * sample.green;
-          light_sum[2] += static_cast<uint64_t>(sample.blue) * sample.blue;
-        }
-      }
-      Vec3 behind{};
-      if (counts[0] > 0) behind = backdrop.color((x + 0.5) / size, (y + 0.5) / size, 1.0 / size, shadow);
-      const double share = static_cast<double>(counts[0]) / total;
-      constexpr double kSampleUnit = 1.0 / (4095.0 * 4095.0);
-      const std::array<double, 3> behind_rgb = {behind.x, behind.y, behind.z};
-      const uint64_t pixel = static_cast<uint64_t>(y) * static_cast<uint64_t>(size) + static_cast<uint64_t>(x);
-      uint8_t* out = result.image.at(x, y);
-      for (size_t channel = 0; channel < 3; ++channel) {
-        const double front = static_cast<double>(light_sum[channel]) * kSampleUnit / total;
-        const double grain = options.noise_std * noise(flowers::hash64(noise_key + 3 * pixel + channel));
-        out[channel] = developed(front + behind_rgb[channel] * share, grain);
-      }
-      const int seen = counts[static_cast<size_t>(wanted)];
-      const bool masked = 2 * seen >= total;
-      *result.mask.at(x, y) = masked ? 255 : 0;
-      *result.coverage.at(x, y) = static_cast<uint8_t>((2 * 255 * seen + total) / (2 * total));
-      *result.parts.at(x, y) = static_cast<uint8_t>(part_of(counts, wanted, total));
-    }
-  }
+  const render::Backdrop backdrop(seed, index, camera, light);
+  const auto wanted = static_cast<int>(flower_discriminative_part(variant, class_index));
+  const double pixel = 1.0 / options.size;
+  render::Rendered drawn =
+      render::develop(grid, seed, index, {options.size, options.supersampling, options.noise_std, kNumParts, wanted},
+                      [&](double x, double y) { return backdrop.color(x, y, pixel, shadow); });
+  FlowerSample result;
+  result.image = std::move(drawn.image);
+  result.parts = std::move(drawn.parts);
+  result.coverage = drawn.coverage[static_cast<size_t>(wanted)];
+  result.mask = result.coverage;
+  for (uint8_t& share : result.mask.pixels) share = share >= 128 ? 255 : 0;
+  result.part_coverage = std::move(drawn.coverage);
+  result.label = class_index;
   return result;
 }
 

@@ -1,80 +1,12 @@
 #include "dataset/flowers_scene.h"
 
 namespace pellucid::flowers {
+
+using namespace render;
+
 namespace {
 
-/// What a surface looks like at a point, before light.
-struct Look {
-  Vec3 albedo;
-  double openness = 1;  ///< how much of the light from everywhere arrives, 0..1
-};
-
-/// How light treats a kind of surface.
-struct Surface {
-  FlowerPart part;
-  bool thin = false;          ///< seen from both sides and lit through, like a petal
-  bool closed = false;        ///< the last column coincides with the first
-  double translucency = 0.6;  ///< share of the light from behind that a thin surface lets through
-};
-
-class PlantBuilder {
- public:
-  PlantBuilder(const Light& light, const Camera& camera) : light_(light), camera_(camera) {}
-
-  /// A grid of rows x cols vertices, its outside where cross(rows up, columns up) points; position(r, c) and look(r, c)
-  /// are asked with both coordinates in [0, 1].
-  template <class Position, class LookAt>
-  void add(const Surface& surface, int rows, int cols, Position position, LookAt look) {
-    const auto first = static_cast<uint32_t>(mesh_.vertices.size());
-    std::vector<Vec3> points;
-    points.reserve(static_cast<size_t>(rows) * cols);
-    for (int r = 0; r < rows; ++r)
-      for (int c = 0; c < cols; ++c) points.push_back(position(unit(r, rows), unit(c, cols)));
-    for (int r = 0; r < rows; ++r) {
-      for (int c = 0; c < cols; ++c) {
-        const Vec3 point = points[static_cast<size_t>(r) * cols + c];
-        const Look here = look(unit(r, rows), unit(c, cols));
-        mesh_.vertices.push_back({point, lit(surface, point, normal(points, rows, cols, r, c, surface.closed), here)});
-      }
-    }
-    const auto width = static_cast<uint32_t>(cols);
-    for (uint32_t r = 0; r + 1 < static_cast<uint32_t>(rows); ++r) {
-      for (uint32_t c = 0; c + 1 < width; ++c) {
-        const uint32_t corner = first + r * width + c;
-        mesh_.triangles.push_back({{corner, corner + 1, corner + width}, surface.part});
-        mesh_.triangles.push_back({{corner + 1, corner + width + 1, corner + width}, surface.part});
-      }
-    }
-  }
-
-  Mesh take() { return std::move(mesh_); }
-
- private:
-  static double unit(int i, int count) { return static_cast<double>(i) / (count - 1); }
-
-  static Vec3 normal(const std::vector<Vec3>& points, int rows, int cols, int r, int c, bool closed) {
-    // Where the patch narrows to a point its columns coincide: look at the next row inwards instead.
-    r = std::min(std::max(r, 1), rows - 2);
-    const auto at = [&](int row, int col) { return points[static_cast<size_t>(row) * cols + col]; };
-    const Vec3 along = at(r + 1, c) - at(r - 1, c);
-    const int left = c > 0 ? c - 1 : (closed ? cols - 2 : 0);
-    const int right = c + 1 < cols ? c + 1 : (closed ? 1 : cols - 1);
-    return normalized(cross(along, at(r, right) - at(r, left)));
-  }
-
-  Vec3 lit(const Surface& surface, Vec3 point, Vec3 n, const Look& look) const {
-    if (surface.thin && dot(n, camera_.position - point) < 0) n = n * -1.0;
-    double facing = dot(n, light_.to_light);
-    if (surface.thin && facing < 0) facing = -surface.translucency * facing;
-    const double key = std::max(0.0, 0.12 + 0.88 * facing) * (0.55 + 0.45 * look.openness);
-    const double sky = (0.72 + 0.28 * n.y) * look.openness;
-    return look.albedo * (light_.key * key + light_.ambient * sky);
-  }
-
-  const Light& light_;
-  const Camera& camera_;
-  Mesh mesh_;
-};
+constexpr uint8_t id(FlowerPart part) { return static_cast<uint8_t>(part); }
 
 /// Where the flower head sits and how it is turned: `normal` points out of its face.
 struct Head {
@@ -98,7 +30,7 @@ struct PetalRing {
   double disorder = 0;  ///< spread of all of these between petals
 };
 
-void add_petals(PlantBuilder& builder, const Head& head, const PetalRing& ring, const Surface& surface, Vec3 albedo,
+void add_petals(MeshBuilder& builder, const Head& head, const PetalRing& ring, const Surface& surface, Vec3 albedo,
                 Random& random) {
   for (int i = 0; i < ring.count; ++i) {
     const double angle =
@@ -135,7 +67,7 @@ void add_petals(PlantBuilder& builder, const Head& head, const PetalRing& ring, 
   }
 }
 
-void add_head(PlantBuilder& builder, const Head& head, const Palette& palette, Random& random) {
+void add_head(MeshBuilder& builder, const Head& head, const Palette& palette, Random& random) {
   PetalRing ring;
   ring.count = random.integer(5, 9);
   ring.phase = random.uniform(0, 2 * kPi);
@@ -152,14 +84,14 @@ void add_head(PlantBuilder& builder, const Head& head, const Palette& palette, R
   ring.twist = random.uniform(0.10, 0.24);
   if (random.chance(0.5)) ring.twist = -ring.twist;
   ring.disorder = random.uniform(0.05, 0.16);
-  add_petals(builder, head, ring, {FlowerPart::kPetals, true}, palette.petals, random);
+  add_petals(builder, head, ring, {id(FlowerPart::kPetals), true}, palette.petals, random);
   PetalRing inner = ring;
   inner.phase += kPi / ring.count;
   inner.length *= random.uniform(0.58, 0.74);
   inner.width *= 0.82;
   inner.cup += 0.22;
   inner.height += 0.05;
-  if (random.chance(0.4)) add_petals(builder, head, inner, {FlowerPart::kPetals, true}, palette.petals, random);
+  if (random.chance(0.4)) add_petals(builder, head, inner, {id(FlowerPart::kPetals), true}, palette.petals, random);
 
   PetalRing sepals;
   sepals.count = 5;
@@ -171,7 +103,7 @@ void add_head(PlantBuilder& builder, const Head& head, const Palette& palette, R
   sepals.curl = std::min(0.0, ring.curl);
   sepals.height = -0.07;
   sepals.disorder = 0.1;
-  add_petals(builder, head, sepals, {FlowerPart::kLeaves, true}, palette.leaves, random);
+  add_petals(builder, head, sepals, {id(FlowerPart::kLeaves), true}, palette.leaves, random);
 
   const double dome = center_radius * random.uniform(0.35, 0.7);
   const double seat = ring.height + 0.02 + center_radius * std::max(0.0, ring.cup) * 0.4;
@@ -189,7 +121,7 @@ void add_head(PlantBuilder& builder, const Head& head, const Palette& palette, R
     const double tone = mix(0.68, 1.04, smoothstep(0.0, 0.45, r)) + 0.6 * grain * smoothstep(1.0, 0.5, r);
     return Look{palette.center * tone, mix(0.55, 1.0, r)};
   };
-  builder.add({FlowerPart::kCenter, false, true}, 10, 33, position, look);
+  builder.add({id(FlowerPart::kCenter), false, true}, 10, 33, position, look);
 }
 
 struct Stem {
@@ -204,7 +136,7 @@ struct Stem {
   }
 };
 
-void add_stem(PlantBuilder& builder, const Stem& stem, double radius, Vec3 albedo) {
+void add_stem(MeshBuilder& builder, const Stem& stem, double radius, Vec3 albedo) {
   const auto position = [&](double r, double c) {
     const Vec3 tangent = stem.tangent(r);
     const Vec3 across = normalized(cross(Vec3{0, 0, 1}, tangent) + cross(tangent, Vec3{0.02, 0, 0}));
@@ -217,7 +149,7 @@ void add_stem(PlantBuilder& builder, const Stem& stem, double radius, Vec3 albed
     const double shade = mix(0.72, 1.0, smoothstep(0.0, 0.16, r));
     return Look{albedo * shade, mix(1.0, 0.55, smoothstep(0.72, 1.0, r))};
   };
-  builder.add({FlowerPart::kStem, false, true}, 22, 13, position, look);
+  builder.add({id(FlowerPart::kStem), false, true}, 22, 13, position, look);
 }
 
 /// A leaf that comes straight at the camera would hide the stem, whose color may be what matters.
@@ -230,7 +162,7 @@ Vec3 turned_aside(Vec3 outward, const Camera& camera) {
   return toward * kMostFrontal + aside * (dot(outward, aside) < 0 ? -side : side);
 }
 
-void add_leaves(PlantBuilder& builder, const Stem& stem, Vec3 albedo, const Camera& camera, Random& random) {
+void add_leaves(MeshBuilder& builder, const Stem& stem, Vec3 albedo, const Camera& camera, Random& random) {
   const int count = random.integer(2, 4);
   const double phase = random.uniform(0, 2 * kPi);
   const double spread = random.chance(0.5) ? kPi : radians(137.5);  // opposite pairs or a spiral
@@ -263,11 +195,11 @@ void add_leaves(PlantBuilder& builder, const Stem& stem, Vec3 albedo, const Came
       return Look{mix(albedo, rib, clamp01(midrib + veins)) * (brightness * (1 - 0.22 * s * s)),
                   mix(0.6, 1.0, smoothstep(0.0, 0.4, r))};
     };
-    builder.add({FlowerPart::kLeaves, true}, 22, 15, position, look);
+    builder.add({id(FlowerPart::kLeaves), true}, 22, 15, position, look);
   }
 }
 
-void add_pot(PlantBuilder& builder, const Palette& palette, double height, Random& random) {
+void add_pot(MeshBuilder& builder, const Palette& palette, double height, Random& random) {
   const double rim = random.uniform(0.37, 0.45);
   const double foot = rim * random.uniform(0.62, 0.78);
   const double lip = random.uniform(0.03, 0.055);
@@ -300,10 +232,10 @@ void add_pot(PlantBuilder& builder, const Palette& palette, double height, Rando
     const double patch = value_noise(std::abs(c - 0.5) * 14, ring.y * 6, mottle) - 0.5;
     return Look{palette.pot * (ring.shade * (1 + 0.16 * patch)), ring.openness};
   };
-  builder.add({FlowerPart::kPot, false, true}, static_cast<int>(profile.size()), 37, position, look);
+  builder.add({id(FlowerPart::kPot), false, true}, static_cast<int>(profile.size()), 37, position, look);
   const double soil_y = height - 0.06;
   builder.add(
-      {FlowerPart::kSoil, false, true}, 6, 25,
+      {id(FlowerPart::kSoil), false, true}, 6, 25,
       [&](double r, double c) {
         const double bump = 0.03 * value_noise(std::abs(c - 0.5) * 16, r * 5, mottle + 1);
         return on_circle((rim - 0.02) * (1 - 0.97 * r), soil_y + 0.05 * r * (2 - r) + bump, c);
@@ -317,7 +249,7 @@ void add_pot(PlantBuilder& builder, const Palette& palette, double height, Rando
 }  // namespace
 
 Mesh make_plant(uint64_t seed, uint64_t index, const Palette& palette, const Light& light, const Camera& camera) {
-  PlantBuilder builder(light, camera);
+  MeshBuilder builder(light, camera);
   Random pot_random(seed, index, kPotStream);
   const double pot_height = pot_random.uniform(0.48, 0.60);
   add_pot(builder, palette, pot_height, pot_random);

@@ -2,45 +2,20 @@
 
 namespace pellucid::flowers {
 
-Camera make_camera(uint64_t seed, uint64_t index) {
-  Random random(seed, index, kCameraStream);
-  const double azimuth = radians(random.uniform(-48, 48));
-  const double elevation = radians(random.uniform(4, 25));
-  const double distance = random.uniform(6.5, 9.0);
-  const double frame_height = random.uniform(2.95, 3.6);
-  const SinCos roll = sin_cos(radians(random.uniform(-8, 8)));
-  Camera camera;
-  camera.shift_x = random.uniform(-0.07, 0.07);
-  camera.shift_y = random.uniform(-0.03, 0.045);
-  const Vec3 target{0, 1.38, 0.1};
-  const Vec3 back = direction(azimuth, elevation);
-  camera.position = target + back * distance;
-  camera.forward = back * -1.0;
-  const Vec3 right = normalized(cross(camera.forward, Vec3{0, 1, 0}));
-  const Vec3 up = cross(right, camera.forward);
-  camera.right = right * roll.cos + up * roll.sin;
-  camera.up = up * roll.cos - right * roll.sin;
-  camera.focal = distance / frame_height;
-  return camera;
-}
+using namespace render;
 
-Light make_light(uint64_t seed, uint64_t index, const Camera& camera) {
-  Random random(seed, index, kLightStream);
-  const Vec3 back = camera.forward * -1.0;
-  const Vec3 ahead = normalized(Vec3{back.x, 0, back.z});
-  const Vec3 aside = cross(Vec3{0, 1, 0}, ahead);
-  const double azimuth = radians(random.uniform(-75, 75));
-  const double elevation = radians(random.uniform(38, 66));
-  const Vec3 local = direction(azimuth, elevation);
-  Light light;
-  light.to_light = aside * local.x + Vec3{0, local.y, 0} + ahead * local.z;
-  const double key = random.uniform(0.68, 0.90);
-  const double ambient = random.uniform(0.30, 0.44);
-  // Warm sun with a cool sky or the reverse; small, so that hues stay what they are.
-  const double warmth = random.uniform(-0.03, 0.06);
-  light.key = Vec3{1 + warmth, 1, 1 - warmth} * key;
-  light.ambient = Vec3{1 - 0.5 * warmth, 1, 1 + 0.5 * warmth} * ambient;
-  return light;
+Camera make_camera(uint64_t seed, uint64_t index) {
+  Random random(seed, index, render::kCameraStream);
+  View view;
+  view.target = {0, 1.38, 0.1};
+  view.azimuth = radians(random.uniform(-48, 48));
+  view.elevation = radians(random.uniform(4, 25));
+  view.distance = random.uniform(6.5, 9.0);
+  view.frame_height = random.uniform(2.95, 3.6);
+  view.roll = radians(random.uniform(-8, 8));
+  view.shift_x = random.uniform(-0.07, 0.07);
+  view.shift_y = random.uniform(-0.03, 0.045);
+  return look_from(view);
 }
 
 Palette make_palette(uint64_t seed, uint64_t index) {

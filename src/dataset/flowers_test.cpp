@@ -8,8 +8,8 @@
 #include <set>
 #include <string>
 
-#include "dataset/flowers_math.h"
-#include "dataset/flowers_raster.h"
+#include "dataset/render_math.h"
+#include "dataset/render_raster.h"
 #include "pellucid/error.h"
 
 namespace pellucid {
@@ -345,15 +345,15 @@ TEST(Flowers, EdgesOfTheOptionsWork) {
 
 TEST(FlowersMath, SineAndCosineAgreeWithTheLibrary) {
   for (double angle = -40; angle < 40; angle += 0.0371) {
-    EXPECT_NEAR(flowers::sin_cos(angle).sin, std::sin(angle), 1e-9);
-    EXPECT_NEAR(flowers::sin_cos(angle).cos, std::cos(angle), 1e-9);
+    EXPECT_NEAR(render::sin_cos(angle).sin, std::sin(angle), 1e-9);
+    EXPECT_NEAR(render::sin_cos(angle).cos, std::cos(angle), 1e-9);
   }
 }
 
 TEST(FlowersMath, HsvCornersAreThePrimaries) {
   const double expected[6][3] = {{1, 0, 0}, {1, 1, 0}, {0, 1, 0}, {0, 1, 1}, {0, 0, 1}, {1, 0, 1}};
   for (int i = 0; i < 6; ++i) {
-    const flowers::Vec3 color = flowers::linear_from_hsv({60.0 * i - 360.0, 1, 1});
+    const render::Vec3 color = render::linear_from_hsv({60.0 * i - 360.0, 1, 1});
     EXPECT_NEAR(color.x, expected[i][0], 1e-9);
     EXPECT_NEAR(color.y, expected[i][1], 1e-9);
     EXPECT_NEAR(color.z, expected[i][2], 1e-9);
@@ -364,9 +364,9 @@ TEST(FlowersMath, HsvCornersAreThePrimaries) {
 // two triangles is seen in either order of drawing.
 TEST(FlowersRaster, SharedEdgesLeaveNoGapAndTheNearestWins) {
   for (const bool flip : {false, true}) {
-    flowers::SampleGrid grid(32);
-    const auto corner = [](double x, double y, double depth) { return flowers::Corner{x, y, depth, {1, 1, 1}}; };
-    const flowers::Corner a = corner(3, 2, 1), b = corner(29.5, 4.25, 1), c = corner(27, 30, 1),
+    render::SampleGrid grid(32);
+    const auto corner = [](double x, double y, double depth) { return render::Corner{x, y, depth, {1, 1, 1}}; };
+    const render::Corner a = corner(3, 2, 1), b = corner(29.5, 4.25, 1), c = corner(27, 30, 1),
                           d = corner(1.5, 28.5, 1);
     const auto far_square = [&] {
       grid.draw(flip ? d : a, flip ? a : b, flip ? b : c, 1);

@@ -1,10 +1,11 @@
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <filesystem>
-#include <mutex>
 
 #include "pellucid/error.h"
 #include "pellucid/files.h"
+#include "pellucid/ground_truth.h"
 #include "pellucid/model.h"
 #include "pellucid/tasks.h"
 #include "pellucid/text.h"
@@ -16,29 +17,144 @@ namespace {
 
 constexpr uint64_t kTestSeed = 0x7e57;  // never used for training
 
-/// Flower pictures as a batch: the classes take turns, so that every batch is balanced.
-TrainingBatch flower_batch(const TrainRequest& request, const ModelCard& card, uint64_t seed, int64_t first,
-                           int64_t count) {
-  const auto classes = static_cast<int64_t>(flower_classes(request.variant).size());
-  const int64_t size = request.input_size;
-  Tensor pixels = at::empty({count, size, size, 3}, at::kByte);
-  Tensor labels = at::empty({count}, at::kLong);
-  auto* const label_data = labels.data_ptr<int64_t>();
-  auto* const pixel_data = pixels.data_ptr<uint8_t>();
-  at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t index = first + i;
-      FlowerOptions options;
-      options.size = static_cast<int>(size);
-      options.supersampling = 2;
-      const auto label = static_cast<int>(index % classes);
-      const FlowerSample sample = render_flower(request.variant, label, seed, static_cast<uint64_t>(index), options);
-      label_data[i] = label;
-      std::copy(sample.image.pixels.begin(), sample.image.pixels.end(), pixel_data + i * size * size * 3);
+/// Generated pictures as batches.
+class Pictures {
+ public:
+  Pictures(const GroundTruthSet& set, const ModelCard& card, uint64_t seed) : set_(set), card_(card), seed_(seed) {}
+
+  int64_t num_classes() const { return static_cast<int64_t>(set_.classes.size()); }
+
+  /// Pictures `first` and on; the classes take turns, so that every batch is balanced. `change` is given each request.
+  using Change = std::function<GroundTruthRequest(GroundTruthRequest)>;
+  std::pair<Tensor, Tensor> draw(int64_t first, int64_t count, const Change& change) const {
+    const int64_t size = card_.width;
+    Tensor pixels = at::empty({count, size, size, 3}, at::kByte);
+    Tensor labels = at::empty({count}, at::kLong);
+    auto* const label_data = labels.data_ptr<int64_t>();
+    auto* const pixel_data = pixels.data_ptr<uint8_t>();
+    at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        GroundTruthRequest request;
+        request.label = static_cast<int>((first + i) % num_classes());
+        request.seed = seed_;
+        request.index = static_cast<uint64_t>(first + i);
+        request.size = static_cast<int>(size);
+        request.supersampling = 2;
+        const Image picture = draw_sample(set_, change(request)).picture;
+        label_data[i] = request.label;
+        std::copy(picture.pixels.begin(), picture.pixels.end(), pixel_data + i * size * size * 3);
+      }
+    });
+    return {pixels, labels};
+  }
+
+  TrainingBatch batch(const std::pair<Tensor, Tensor>& drawn) const {
+    const Tensor display = drawn.first.permute({0, 3, 1, 2}).to(at::kFloat) / 255.0;
+    return {card_.model_from_display(display), drawn.second};
+  }
+
+ private:
+  const GroundTruthSet& set_;
+  const ModelCard& card_;
+  uint64_t seed_;
+};
+
+/// The pictures of the first epoch, drawn once.
+class FixedPictures {
+ public:
+  FixedPictures(const Pictures& pictures, const Pictures::Change& change, const TrainRequest& request)
+      : pictures_(pictures), seed_(request.seed), batch_(request.training.batch_size) {
+    drawn_ = pictures.draw(0, request.pictures_per_class * pictures.num_classes(), change);
+    if (request.shuffle_labels) drawn_.second = drawn_.second.index_select(0, order(kLabels));
+  }
+
+  TrainingBatch batch(int64_t epoch, int64_t step) const { return part(order(epoch), step * batch_, batch_); }
+
+  double accuracy_of(const Network& network) const {
+    const int64_t count = drawn_.second.size(0);
+    const Tensor as_it_is = at::arange(count, at::kLong);
+    double correct = 0;
+    for (int64_t first = 0; first < count; first += batch_) {
+      const TrainingBatch rows = part(as_it_is, first, std::min(batch_, count - first));
+      const BatchSource one = [&](int64_t, int64_t) { return rows; };
+      correct += accuracy(network, one, 1) * static_cast<double>(rows.labels.size(0));
     }
-  });
-  const Tensor display = pixels.permute({0, 3, 1, 2}).to(at::kFloat) / 255.0;
-  return {card.model_from_display(display), labels};
+    return correct / static_cast<double>(count);
+  }
+
+ private:
+  static constexpr int64_t kLabels = -1;  ///< in place of an epoch
+
+  Tensor order(int64_t epoch) const {
+    return at::tensor(permutation(drawn_.second.size(0), seed_, static_cast<uint64_t>(epoch)), at::kLong);
+  }
+  TrainingBatch part(const Tensor& order, int64_t first, int64_t count) const {
+    const Tensor rows = order.narrow(0, first, count);
+    return pictures_.batch({drawn_.first.index_select(0, rows), drawn_.second.index_select(0, rows)});
+  }
+
+  const Pictures& pictures_;
+  uint64_t seed_;
+  int64_t batch_;
+  std::pair<Tensor, Tensor> drawn_;
+};
+
+/// Accuracy on test pictures that `change` has changed.
+double test_accuracy(const Network& network, const GroundTruthSet& set, const ModelCard& card, int64_t per_class,
+                     const Pictures::Change& change) {
+  const Pictures pictures(set, card, kTestSeed);
+  const int64_t classes = pictures.num_classes();
+  const BatchSource source = [&](int64_t, int64_t step) {
+    return pictures.batch(pictures.draw(step * classes, classes, change));
+  };
+  return accuracy(network, source, per_class);
+}
+
+/// The class whose watermark takes the place of the label's: any other, in turn.
+int swapped_label(const GroundTruthSet& set, const GroundTruthRequest& request) {
+  const auto classes = static_cast<int>(set.classes.size());
+  const auto step = 1 + static_cast<int>((request.index / set.classes.size()) % static_cast<uint64_t>(classes - 1));
+  return (request.label + step) % classes;
+}
+
+std::vector<std::pair<std::string, double>> measure_controls(const Network& network, const GroundTruthSet& set,
+                                                             const ModelCard& card, int64_t per_class) {
+  std::vector<std::pair<std::string, double>> controls;
+  const auto measure = [&](const std::string& what, const Pictures::Change& change) {
+    controls.emplace_back(what, test_accuracy(network, set, card, per_class, change));
+  };
+  const auto without = [](const std::string& part) {
+    return [part](GroundTruthRequest request) {
+      request.removed_parts.insert(part);
+      return request;
+    };
+  };
+  if (set.has_shortcut) {
+    measure("without the watermark", without("watermark"));
+    measure("with the watermark of another class", [&](GroundTruthRequest request) {
+      request.planted_label = swapped_label(set, request);
+      return request;
+    });
+    // The same pictures, but the answer counted as right is the class of the watermark.
+    const Pictures pictures(set, card, kTestSeed);
+    const int64_t classes = pictures.num_classes();
+    const BatchSource source = [&](int64_t, int64_t step) {
+      auto drawn = pictures.draw(step * classes, classes, [&](GroundTruthRequest request) {
+        request.planted_label = swapped_label(set, request);
+        return request;
+      });
+      for (int64_t i = 0; i < classes; ++i) {
+        GroundTruthRequest request;
+        request.index = static_cast<uint64_t>(step * classes + i);
+        request.label = static_cast<int>(i);
+        drawn.second[i] = swapped_label(set, request);
+      }
+      return pictures.batch(drawn);
+    };
+    controls.emplace_back("answers that follow that watermark", accuracy(network, source, per_class));
+  }
+  for (const std::string& part : set.training_drops) measure("without " + part, without(part));
+  return controls;
 }
 
 }  // namespace
@@ -50,7 +166,8 @@ TrainResult train(const TrainRequest& request, const std::function<void(const Tr
   }
   const std::filesystem::path folder = std::filesystem::u8path(request.output).parent_path();
   if (!folder.empty()) make_folder(folder.string());
-  const std::vector<std::string> classes = flower_classes(request.variant);
+  const GroundTruthSet& set = find_ground_truth_set(request.data);
+  const std::vector<std::string>& classes = set.classes;
   const auto num_classes = static_cast<int64_t>(classes.size());
   const int64_t batch = request.training.batch_size;
   if (request.pictures_per_class * num_classes < batch) {
@@ -74,8 +191,13 @@ TrainResult train(const TrainRequest& request, const std::function<void(const Tr
   TrainResult result;
   if (trainer.resume(checkpoint)) result.resumed_after = trainer.epochs_done();
   const int64_t steps = request.pictures_per_class * num_classes / batch;
+  const Pictures pictures(set, card, request.seed);
+  const Pictures::Change change = [&](GroundTruthRequest r) { return with_random_drops(set, std::move(r)); };
+  std::optional<FixedPictures> fixed;
+  if (request.same_pictures || request.shuffle_labels) fixed.emplace(pictures, change, request);
   const BatchSource training = [&](int64_t epoch, int64_t step) {
-    return flower_batch(request, card, request.seed, (epoch * steps + step) * batch, batch);
+    if (fixed) return fixed->batch(epoch, step);
+    return pictures.batch(pictures.draw((epoch * steps + step) * batch, batch, change));
   };
   while (trainer.epochs_done() < request.training.epochs) {
     result.epochs.push_back(trainer.train_epoch(training, steps, progress));
@@ -83,11 +205,12 @@ TrainResult train(const TrainRequest& request, const std::function<void(const Tr
     if (report) report(result.epochs.back());
   }
   const Graph trained = trainer.graph();
-  const BatchSource testing = [&](int64_t, int64_t step) {
-    return flower_batch(request, card, kTestSeed, step * num_classes, num_classes);
-  };
+  const Network network(trained);
   result.test_pictures = request.test_per_class * num_classes;
-  result.test_accuracy = accuracy(Network(trained), testing, request.test_per_class);
+  result.test_accuracy =
+      test_accuracy(network, set, card, request.test_per_class, [](GroundTruthRequest r) { return r; });
+  result.controls = measure_controls(network, set, card, request.test_per_class);
+  if (fixed) result.train_accuracy = fixed->accuracy_of(network);
   save_onnx(trained, request.output);
   save_card(card, request.output.substr(0, request.output.size() - 5) + ".json");
   std::error_code ignored;

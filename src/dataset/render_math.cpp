@@ -1,6 +1,6 @@
-#include "dataset/flowers_math.h"
+#include "dataset/render_math.h"
 
-namespace pellucid::flowers {
+namespace pellucid::render {
 
 SinCos sin_cos(double angle) {
   const double quarter = std::floor(angle * (2.0 / kPi) + 0.5);
@@ -53,4 +53,4 @@ double value_noise(double x, double y, uint64_t seed) {
   return mix(mix(lattice(0, 0), lattice(1, 0), u), mix(lattice(0, 1), lattice(1, 1), u), v);
 }
 
-}  // namespace pellucid::flowers
+}  // namespace pellucid::render

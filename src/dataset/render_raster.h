@@ -3,9 +3,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "dataset/flowers_math.h"
+#include "dataset/render_math.h"
 
-namespace pellucid::flowers {
+namespace pellucid::render {
 
 /// A triangle corner on the sample grid: x to the right and y down in samples, `depth` larger when nearer (1 /
 /// distance), color as square root of linear light in [0, 1].
@@ -35,4 +35,4 @@ class SampleGrid {
   std::vector<Sample> samples_;
 };
 
-}  // namespace pellucid::flowers
+}  // namespace pellucid::render

@@ -1,6 +1,6 @@
-#include "dataset/flowers_backdrop.h"
+#include "dataset/render_backdrop.h"
 
-namespace pellucid::flowers {
+namespace pellucid::render {
 namespace {
 
 double fractal(double x, double y, uint64_t seed) {
@@ -34,6 +34,14 @@ void GroundShadow::cast(Vec3 a, Vec3 b, Vec3 c, Vec3 to_light) {
         cells_[static_cast<size_t>(y) * kSide + x] = 1.0F;
       }
     }
+  }
+}
+
+void GroundShadow::cast(const Mesh& mesh, Vec3 to_light, const std::function<bool(uint8_t)>& hidden) {
+  for (const Triangle& triangle : mesh.triangles) {
+    if (hidden(triangle.part)) continue;
+    const auto [a, b, c] = triangle.corners;
+    cast(mesh.vertices[a].position, mesh.vertices[b].position, mesh.vertices[c].position, to_light);
   }
 }
 
@@ -226,4 +234,4 @@ Vec3 Backdrop::color(double x, double y, double pixel, const GroundShadow& shado
   return mix(below, behind, above);
 }
 
-}  // namespace pellucid::flowers
+}  // namespace pellucid::render

@@ -1,17 +1,20 @@
 #pragma once
 
+#include <functional>
 #include <vector>
 
-#include "dataset/flowers_scene.h"
+#include "dataset/render_scene.h"
 
-namespace pellucid::flowers {
+namespace pellucid::render {
 
-/// The shadow that the plant casts on the ground, as a map over the world's x and z.
+/// The shadow that things cast on the ground, as a map over the world's x and z.
 class GroundShadow {
  public:
   GroundShadow() : cells_(static_cast<size_t>(kSide) * kSide) {}
   /// Adds the triangle, projected along the light.
   void cast(Vec3 a, Vec3 b, Vec3 c, Vec3 to_light);
+  /// All triangles of the mesh but those of the parts for which `hidden` says so.
+  void cast(const Mesh& mesh, Vec3 to_light, const std::function<bool(uint8_t)>& hidden);
   /// Widens the edges as light from a large lamp would.
   void soften();
   /// 0 in the open, 1 in full shadow.
@@ -19,11 +22,11 @@ class GroundShadow {
 
  private:
   static constexpr int kSide = 128;
-  static constexpr double kReach = 3.2;  ///< world units from the pot that the map covers
+  static constexpr double kReach = 3.2;  ///< world units from the origin that the map covers
   std::vector<float> cells_;
 };
 
-/// Everything behind the plant: the ground it stands on and a sky, a wall or a blurred garden.
+/// Everything behind the things of a scene: the ground they stand on and a sky, a wall or a blurred garden.
 class Backdrop {
  public:
   Backdrop(uint64_t seed, uint64_t index, const Camera& camera, const Light& light);
@@ -61,4 +64,4 @@ class Backdrop {
   uint64_t texture_;
 };
 
-}  // namespace pellucid::flowers
+}  // namespace pellucid::render

@@ -1,6 +1,6 @@
-#include "dataset/flowers_raster.h"
+#include "dataset/render_raster.h"
 
-namespace pellucid::flowers {
+namespace pellucid::render {
 namespace {
 
 constexpr int64_t kSnap = 256;
@@ -63,4 +63,4 @@ void SampleGrid::draw(const Corner& a, const Corner& b, const Corner& c, uint8_t
   }
 }
 
-}  // namespace pellucid::flowers
+}  // namespace pellucid::render

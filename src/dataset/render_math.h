@@ -11,7 +11,7 @@
 #pragma GCC optimize("fp-contract=off")
 #endif
 
-namespace pellucid::flowers {
+namespace pellucid::render {
 
 constexpr double kPi = 3.14159265358979323846;
 
@@ -92,4 +92,4 @@ class Random {
 /// Smooth noise in [0, 1] with one feature per unit, reproducible from `seed`.
 double value_noise(double x, double y, uint64_t seed);
 
-}  // namespace pellucid::flowers
+}  // namespace pellucid::render
