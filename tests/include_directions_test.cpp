@@ -34,6 +34,7 @@ const std::map<std::string, std::string> kPublicHeaders{
     {"model.h", "model"},
     {"image.h", "image"},
     {"flowers.h", "dataset"},
+    {"ground_truth.h", "dataset"},
     {"attribution.h", "attribution"},
     {"report.h", "report"},
     {"training.h", "training"},

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "pellucid/axioms.h"
 #include "pellucid/metrics.h"
 #include "pellucid/statistics.h"
 #include "pellucid/tasks.h"
@@ -98,6 +99,28 @@ struct EvaluateResult {
 /// method and score), pictures.csv (every single score), result.json (last) and report.html with the tables, plots and
 /// the best, median and worst picture of each method by the first metric.
 EvaluateResult evaluate(const EvaluateRequest& request, Progress* progress = nullptr);
+
+/// `pellucid axioms`: which axioms of attribution methods keep on a model and pictures.
+struct AxiomsRequest {
+  ModelOptions model;
+  RunOptions run;
+  std::string methods = "gradient-x-input,integrated-gradients,guided-backprop,grad-cam";
+  std::vector<std::string> layers;
+  std::string target = "top1";
+  AxiomOptions options;
+};
+struct AxiomsOfMethod {
+  std::string method;
+  std::vector<AxiomReport> reports;  ///< The worst over all pictures.
+  std::string left_out;              ///< Why the method does not suit the network.
+};
+struct AxiomsResult {
+  std::vector<AxiomsOfMethod> methods;
+  std::vector<std::string> notes;
+  std::string json;
+};
+/// Throws Error(kInvalidInput) for a picture that cannot be read.
+AxiomsResult try_axioms(const AxiomsRequest& request, Progress* progress = nullptr);
 
 /// A table of the first scores, methods down, metrics across; "mean +- sd over seeds".
 std::vector<std::vector<std::string>> evaluation_table(const EvaluatedSet& set, std::vector<std::string>& header);

@@ -14,6 +14,14 @@ struct TruthBox {
   int64_t x = 0, y = 0, width = 0, height = 0;
 };
 
+/// A part of the picture with what it is worth to the network.
+struct TruthPart {
+  std::string name;
+  Tensor mask;                  ///< [H,W], nonzero where the part is seen.
+  double importance = 0;        ///< Drop of the target's score when the part is taken away.
+  bool discriminative = false;  ///< Whether the class can be told from it.
+};
+
 /// What a metric judges, one map of one picture, and everything it may need for that.
 struct MetricContext {
   const Context& context;  ///< Network, pictures, target, seed, memory; `map` belongs to one of its pictures.
@@ -24,6 +32,8 @@ struct MetricContext {
   Tensor mask = {};                   ///< [H,W], nonzero where the evidence is known to be.
   Tensor ignore = {};                 ///< [H,W], nonzero where the truth is not known; left out of every comparison.
   std::vector<TruthBox> boxes = {};   ///< The same truth as boxes; a metric takes the kind it is defined on.
+  Tensor others = {};                 ///< [H,W], nonzero on objects of other classes than the target's.
+  std::vector<TruthPart> parts = {};  ///< Parts of known importance.
   std::string baseline = {};          ///< The baseline of the method that made the map ("black"); empty: none.
   /// Makes the map again, for other pictures or another network. Same method, same parameters.
   std::function<Attribution(const Context&)> explain = {};
@@ -57,11 +67,13 @@ struct ScoreSpec {
 };
 
 enum MetricNeed : unsigned {
-  kMetricTruth = 1,         ///< A mask or boxes.
-  kMetricClass = 2,         ///< A class as target: a probability or another class to compare with.
-  kMetricPasses = 4,        ///< Runs the network on changed pictures.
-  kMetricExplains = 8,      ///< Explains again (MetricContext::explain).
-  kMetricOtherNetwork = 16  ///< MetricContext::label_randomized.
+  kMetricTruth = 1,          ///< A mask or boxes.
+  kMetricClass = 2,          ///< A class as target: a probability or another class to compare with.
+  kMetricPasses = 4,         ///< Runs the network on changed pictures.
+  kMetricExplains = 8,       ///< Explains again (MetricContext::explain).
+  kMetricOtherNetwork = 16,  ///< MetricContext::label_randomized.
+  kMetricParts = 32,         ///< MetricContext::parts.
+  kMetricOthers = 64         ///< MetricContext::others.
 };
 
 /// One entry in the table of metrics. Flags, help, docs and JSON follow from it.

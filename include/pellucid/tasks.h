@@ -88,6 +88,8 @@ std::vector<std::string> expand_inputs(const std::vector<std::string>& names);
 std::vector<std::string> unique_names(const std::vector<std::string>& paths);
 Picture load_picture(const std::string& path, const std::string& name, const LoadedModel& model,
                      const ImageLimits& limits = {});
+/// The same for a picture that is there already.
+Picture picture_from_image(Image photo, const std::string& path, const std::string& name, const LoadedModel& model);
 /// The arrays in a .npy file [C,H,W] or [N,C,H,W], taken as already preprocessed.
 std::vector<Picture> load_pictures(const std::string& path, const std::string& name, const LoadedModel& model,
                                    const ImageLimits& limits = {});

@@ -45,6 +45,9 @@ std::function<int(TerminalProgress&)> setup_info(CLI::App& app, GlobalOptions& g
 std::function<int(TerminalProgress&)> setup_predict(CLI::App& app, GlobalOptions& global);
 std::function<int(TerminalProgress&)> setup_methods(CLI::App& app, GlobalOptions& global);
 std::function<int(TerminalProgress&)> setup_explain(CLI::App& app, GlobalOptions& global);
+std::function<int(TerminalProgress&)> setup_metrics(CLI::App& app, GlobalOptions& global);
+std::function<int(TerminalProgress&)> setup_evaluate(CLI::App& app, GlobalOptions& global);
+std::function<int(TerminalProgress&)> setup_axioms(CLI::App& app, GlobalOptions& global);
 std::function<int(TerminalProgress&)> setup_dataset(CLI::App& app, GlobalOptions& global);
 std::function<int(TerminalProgress&)> setup_train(CLI::App& app, GlobalOptions& global);
 std::function<int(TerminalProgress&)> setup_completion(CLI::App& app, GlobalOptions& global);

@@ -1,9 +1,10 @@
+#include "pellucid/evaluate.h"
+
 #include <cmath>
 #include <iostream>
 
 #include "cli/cli.h"
 #include "pellucid/error.h"
-#include "pellucid/evaluate.h"
 #include "pellucid/text.h"
 
 namespace pellucid {
@@ -91,7 +92,8 @@ std::function<int(TerminalProgress&)> setup_evaluate(CLI::App& app, GlobalOption
       const auto rows = evaluation_table(set, header);
       std::cout << text_table(header, rows);
       for (const EvaluatedMethod& method : set.methods) {
-        if (!method.left_out.empty()) std::cout << "note: " << method.method << " left out: " << method.left_out << "\n";
+        if (!method.left_out.empty())
+          std::cout << "note: " << method.method << " left out: " << method.left_out << "\n";
       }
     }
     if (!request->output.empty()) {

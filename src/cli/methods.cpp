@@ -1,6 +1,7 @@
 #include <iostream>
 
 #include "cli/cli.h"
+#include "cli/declarations.h"
 #include "tasks/card_json.h"
 
 namespace pellucid {
@@ -19,17 +20,9 @@ std::string needs_text(const Method& m) {
   return text;
 }
 
-std::string paper_text(const Paper& p) {
-  return std::string(p.authors) + ". \"" + p.title + "\". " + p.venue + " " + std::to_string(p.year);
-}
-
 nlohmann::ordered_json method_json(const Method& m) {
   nlohmann::ordered_json json{{"id", m.id}, {"title", m.title}, {"family", m.family}, {"summary", m.summary}};
-  json["paper"] = {{"key", m.paper.key},
-                   {"authors", m.paper.authors},
-                   {"title", m.paper.title},
-                   {"venue", m.paper.venue},
-                   {"year", m.paper.year}};
+  json["paper"] = paper_json(m.paper);
   json["needs"] = {{"target", (m.needs & kNeedsTarget) != 0},
                    {"layer", (m.needs & kNeedsLayer) != 0},
                    {"baseline", (m.needs & kNeedsBaseline) != 0},
@@ -38,14 +31,7 @@ nlohmann::ordered_json method_json(const Method& m) {
                         {"non_negative", (m.properties & kNonNegative) != 0},
                         {"stochastic", (m.properties & kStochastic) != 0},
                         {"class_agnostic", (m.properties & kClassAgnostic) != 0}};
-  json["parameters"] = nlohmann::ordered_json::array();
-  for (const ParamSpec& spec : m.params) {
-    json["parameters"].push_back({{"name", spec.name},
-                                  {"default", spec.default_value},
-                                  {"accepts", spec.accepts},
-                                  {"choices", spec.choices},
-                                  {"help", spec.help}});
-  }
+  json["parameters"] = parameters_json(m.params);
   return json;
 }
 
@@ -66,13 +52,7 @@ std::function<int(TerminalProgress&)> setup_methods(CLI::App& app, GlobalOptions
       std::cout << m.id << ": " << m.title << "\n"
                 << m.summary << "\n"
                 << paper_text(m.paper) << "\nneeds: " << needs_text(m) << "\n";
-      std::vector<std::vector<std::string>> rows;
-      for (const ParamSpec& spec : m.params)
-        rows.push_back({"  " + spec.name, spec.default_value, spec.accepts, spec.help});
-      if (rows.empty())
-        std::cout << "no parameters\n";
-      else
-        std::cout << text_table({"  parameter", "default", "accepts", "meaning"}, rows);
+      std::cout << parameters_table(m.params);
       return 0;
     }
     if (global.json) {
@@ -90,11 +70,7 @@ std::function<int(TerminalProgress&)> setup_methods(CLI::App& app, GlobalOptions
       }
       for (const Method& m : methods()) {
         if (m.params.empty()) continue;
-        std::cout << "\n## " << m.id << "\n\n| Parameter | Default | Accepts | Meaning |\n|---|---|---|---|\n";
-        for (const ParamSpec& spec : m.params) {
-          std::cout << "| `" << spec.name << "` | " << spec.default_value << " | " << spec.accepts << " | " << spec.help
-                    << " |\n";
-        }
+        std::cout << "\n## " << m.id << "\n" << parameters_markdown(m.params);
       }
       return 0;
     }

@@ -1,8 +1,9 @@
+#include "pellucid/metrics.h"
+
 #include <iostream>
 
 #include "cli/cli.h"
 #include "cli/declarations.h"
-#include "pellucid/metrics.h"
 #include "tasks/card_json.h"
 
 namespace pellucid {
@@ -14,8 +15,7 @@ nlohmann::ordered_json metric_json(const Metric& m) {
                               {"summary", m.summary}, {"assumes", m.assumes}, {"cost", m.cost}};
   json["paper"] = paper_json(m.paper);
   for (const ScoreSpec& score : m.scores) {
-    json["scores"].push_back(
-        {{"name", score.name}, {"better", better_text(score.better)}, {"meaning", score.meaning}});
+    json["scores"].push_back({{"name", score.name}, {"better", better_text(score.better)}, {"meaning", score.meaning}});
   }
   json["parameters"] = parameters_json(m.params);
   return json;
@@ -38,8 +38,9 @@ void print_page() {
               << " |\n";
   }
   for (const Metric& m : metrics()) {
-    std::cout << "\n## " << m.id << "\n\n" << m.title << " (" << m.family << "). Assumes: " << m.assumes
-              << " Cost: " << m.cost << ".\n\n| Score | Better | Meaning |\n|---|---|---|\n";
+    std::cout << "\n## " << m.id << "\n\n"
+              << m.title << " (" << m.family << "). Assumes: " << m.assumes << " Cost: " << m.cost
+              << ".\n\n| Score | Better | Meaning |\n|---|---|---|\n";
     for (const ScoreSpec& score : m.scores) {
       std::cout << "| `" << score.name << "` | " << better_text(score.better) << " | " << score.meaning << " |\n";
     }

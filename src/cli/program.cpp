@@ -84,7 +84,10 @@ const std::vector<Verb>& verbs() {
       {"explain", "Show why a model gave its answer for a picture", setup_explain},
       {"predict", "Print the best classes for pictures", setup_predict},
       {"info", "List a model's layers, shapes, receptive fields and costs", setup_info},
+      {"evaluate", "Judge methods on pictures of known truth, or on your own", setup_evaluate},
+      {"axioms", "Try on a model which axioms of attribution a method keeps", setup_axioms},
       {"methods", "List the explanation methods, or show one", setup_methods},
+      {"metrics", "List the metrics that judge explanations, or show one", setup_metrics},
       {"dataset", "Write generated pictures whose discriminative part is known", setup_dataset},
       {"train", "Train a small network on generated pictures and write it as ONNX", setup_train},
       {"completion", "Print a completion script for a shell", setup_completion}};

@@ -78,6 +78,8 @@ Metric relevance_mass_metric();
 Metric relevance_rank_metric();
 Metric pointing_game_metric();
 Metric localization_error_metric();
+Metric part_ranks_metric();
+Metric class_discrimination_metric();
 Metric deletion_metric();
 Metric insertion_metric();
 Metric pixel_flipping_metric();

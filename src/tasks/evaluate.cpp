@@ -2,8 +2,9 @@
 
 #include <chrono>
 #include <cmath>
+#include <filesystem>
 #include <limits>
-#include <set>
+#include <optional>
 
 #include "pellucid/error.h"
 #include "pellucid/files.h"
@@ -11,6 +12,7 @@
 #include "tasks/cam_layers.h"
 #include "tasks/evaluation_report.h"
 #include "tasks/judged_pictures.h"
+#include "tasks/shipped_models.h"
 
 namespace pellucid {
 
@@ -134,7 +136,8 @@ class SetEvaluator {
     MapStyle style;
     const ValueRange range = map_range(a.map[0], {});
     HtmlReport::Figure f;
-    f.image = draw_map(judged.picture.photo, judged.picture.seen, judged.picture.content, a.map[0], range, style).overlay;
+    f.image =
+        draw_map(judged.picture.photo, judged.picture.seen, judged.picture.content, a.map[0], range, style).overlay;
     f.title = judged.picture.name;
     f.lines = {caption};
     return f;
@@ -164,8 +167,7 @@ class SetEvaluator {
     batch.table = table_for(batch.input.sizes().slice(1).vec());
     const Target target = Target::parse(batch.pictures.front().target);
     const ValueId id = target_value(target, *batch.table, model_.network.graph());
-    batch.target =
-        std::make_unique<BoundTarget>(target, *batch.table, model_.card, id, forward(batch.input, id));
+    batch.target = std::make_unique<BoundTarget>(target, *batch.table, model_.card, id, forward(batch.input, id));
     return batch;
   }
 
@@ -230,8 +232,8 @@ class SetEvaluator {
   bool is_right(const JudgedPicture& judged) {
     if (judged.right.empty()) return true;
     const auto table = table_for(judged.picture.input.sizes().slice(1).vec());
-    const Tensor input = judged.picture.input.to(
-        at::TensorOptions().device(model_.network.device()).dtype(model_.network.dtype()));
+    const Tensor input =
+        judged.picture.input.to(at::TensorOptions().device(model_.network.device()).dtype(model_.network.dtype()));
     const Tensor logits = forward(input, table->logits());
     if (logits.dim() != 2) return true;  // only classifiers can be wrong
     const auto answer = logits.argmax(1).item<int64_t>();
@@ -243,7 +245,6 @@ class SetEvaluator {
     context.seed = request_.run.seed + static_cast<uint64_t>(batch.pictures.front().seed);
     context.batch_size = request_.run.batch_size;
     context.progress = progress;
-    context.segmenter = [](const Tensor& display, const std::string& spec) { return superpixels_of(display, spec); };
     if (calls_[m].call.method->needs & kNeedsLayer) {
       context.cam_layers = cam_layers(*batch.table, model_.card, request_.layers, set_.notes);
     }
@@ -257,8 +258,8 @@ class SetEvaluator {
   void judge(const Batch& batch, size_t m, int64_t done) {
     const auto total = static_cast<double>(source_.size()) * static_cast<double>(calls_.size());
     const auto count = static_cast<double>(batch.pictures.size());
-    const double before = static_cast<double>(done) * static_cast<double>(calls_.size()) -
-                          count * static_cast<double>(calls_.size() - m);
+    const double before =
+        static_cast<double>(done) * static_cast<double>(calls_.size()) - count * static_cast<double>(calls_.size() - m);
     EvaluatedMethod& method = set_.methods[m];
     progress_.begin(before, count / 2, total, set_.name + ": " + method.method);
     Attribution a;
@@ -274,7 +275,8 @@ class SetEvaluator {
     const Context context = context_for(batch, m, nullptr);
     for (size_t i = 0; i < batch.pictures.size(); ++i) {
       for (const std::string& note : a.notes[i]) {
-        if (std::find(method.notes.begin(), method.notes.end(), note) == method.notes.end()) method.notes.push_back(note);
+        if (std::find(method.notes.begin(), method.notes.end(), note) == method.notes.end())
+          method.notes.push_back(note);
       }
       for (size_t k = 0; k < metrics_.size(); ++k) {
         progress_.begin(before + count / 2 + static_cast<double>(i) / 2, 0, total,
@@ -377,7 +379,7 @@ class SetEvaluator {
         if (!method.left_out.empty() || method.scores[s].summary.n == 0) continue;
         const EvaluatedScore& score = method.scores[s];
         const bool better = !best || (score.spec.better == Better::kLower ? score.summary.mean < best->summary.mean
-                                                                           : score.summary.mean > best->summary.mean);
+                                                                          : score.summary.mean > best->summary.mean);
         if (better) best = &score;
       }
       if (!best) continue;
@@ -444,7 +446,8 @@ EvaluateRequest completed(EvaluateRequest request) {
 std::vector<MethodCall> distinct_methods(const std::string& text) {
   std::vector<MethodCall> calls;
   for (const MethodCall& call : parse_methods(text)) {
-    const bool known = std::any_of(calls.begin(), calls.end(), [&](const MethodCall& c) { return c.text() == call.text(); });
+    const bool known =
+        std::any_of(calls.begin(), calls.end(), [&](const MethodCall& c) { return c.text() == call.text(); });
     if (!known) calls.push_back(call);
   }
   return calls;
@@ -498,8 +501,8 @@ class Evaluation {
     result_.sets.push_back(evaluator.run(result_.errors));
     if (result_.sets.back().pictures.empty()) {
       if (!result_.errors.empty()) throw_invalid(result_.errors.front());
-      throw_failed("evaluate: " + source.name() + ": the network answers none of the " +
-                   std::to_string(source.size()) + " pictures rightly (--keep-wrong judges them all the same)");
+      throw_failed("evaluate: " + source.name() + ": the network answers none of the " + std::to_string(source.size()) +
+                   " pictures rightly (--keep-wrong judges them all the same)");
     }
     result_.num_failed = static_cast<int64_t>(result_.errors.size());
     galleries_.push_back(request_.report && !request_.output.empty() ? evaluator.galleries(result_.sets.back())

@@ -163,9 +163,9 @@ std::vector<std::vector<std::string>> evaluation_table(const EvaluatedSet& set, 
 }
 
 std::string evaluation_csv(const EvaluateResult& result) {
-  std::string text = csv_row({"set", "method", "metric", "score", "better", "n", "undefined", "mean", "sd",
-                              "standard_error", "low95", "high95", "median", "seeds", "seed_sd",
-                              "difference_from_best", "p_value_against_best", "ms"});
+  std::string text =
+      csv_row({"set", "method", "metric", "score", "better", "n", "undefined", "mean", "sd", "standard_error", "low95",
+               "high95", "median", "seeds", "seed_sd", "difference_from_best", "p_value_against_best", "ms"});
   for (const EvaluatedSet& set : result.sets) {
     for (const EvaluatedMethod& method : set.methods) {
       for (const EvaluatedScore& score : method.scores) {
@@ -265,7 +265,8 @@ std::string evaluation_html(const EvaluateRequest& request, const EvaluateResult
     rows.push_back({call.text(), call.metric->title, call.metric->summary, call.metric->assumes});
   }
   page.table({"metric", "title", "what it measures", "what it assumes"}, rows);
-  page.paragraph("Pellucid " PELLUCID_VERSION "; every number is in table.csv, pictures.csv and result.json beside "
+  page.paragraph("Pellucid " PELLUCID_VERSION
+                 "; every number is in table.csv, pictures.csv and result.json beside "
                  "this page.");
   return page.html();
 }

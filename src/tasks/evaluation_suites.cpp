@@ -21,14 +21,15 @@ const std::vector<EvaluationSuite>& evaluation_suites() {
                     truth_metrics,
                     {},
                     ""});
-    EvaluationSuite oramas{"oramas2019",
-                           "The table of Oramas, Wang, Tuytelaars on our own flowers and networks: mean IoU",
-                           {{"an8flower-single", "flower_single_6c.onnx"}, {"an8flower-double", "flower_double_12c.onnx"}},
-                           "activation-mean,guided-backprop,grad-cam,guided-grad-cam,grad-cam++,guided-grad-cam++",
-                           "iou",
-                           {},
-                           "Oramas, Wang, Tuytelaars. \"Visual Explanation by Interpretation\". ICLR 2019; their "
-                           "pictures, networks and threshold differ from ours"};
+    EvaluationSuite oramas{
+        "oramas2019",
+        "The table of Oramas, Wang, Tuytelaars on our own flowers and networks: mean IoU",
+        {{"an8flower-single", "flower_single_6c.onnx"}, {"an8flower-double", "flower_double_12c.onnx"}},
+        "activation-mean,guided-backprop,grad-cam,guided-grad-cam,grad-cam++,guided-grad-cam++",
+        "iou",
+        {},
+        "Oramas, Wang, Tuytelaars. \"Visual Explanation by Interpretation\". ICLR 2019; their "
+        "pictures, networks and threshold differ from ours"};
     oramas.published["an8flower-single"] = {{"activation-mean", "16.8 +- 2.63"}, {"guided-backprop", "21.3 +- 0.77"},
                                             {"grad-cam", "17.5 +- 0.25"},        {"guided-grad-cam", "19.9 +- 0.61"},
                                             {"grad-cam++", "15.6 +- 0.57"},      {"guided-grad-cam++", "19.6 +- 0.65"}};

@@ -1,6 +1,12 @@
 #include "tasks/judged_pictures.h"
 
+#include <cmath>
+#include <optional>
+
+#include "pellucid/annotations.h"
+#include "pellucid/error.h"
 #include "pellucid/ground_truth.h"
+#include "pellucid/text.h"
 
 namespace pellucid {
 
@@ -75,8 +81,14 @@ class GeneratedPictures final : public PictureSource {
     const LayerTable table(model_.network, {judged.picture.input.sizes().vec()});
     Request wanted;
     wanted.capture = {table.logits()};
-    const Tensor input = at::cat(inputs).to(at::TensorOptions().device(model_.network.device()).dtype(model_.network.dtype()));
-    const Tensor logits = model_.network.run({input}, wanted).at(table.logits()).flatten(1).select(1, request.label).to(at::kCPU).to(at::kDouble);
+    const Tensor input =
+        at::cat(inputs).to(at::TensorOptions().device(model_.network.device()).dtype(model_.network.dtype()));
+    const Tensor logits = model_.network.run({input}, wanted)
+                              .at(table.logits())
+                              .flatten(1)
+                              .select(1, request.label)
+                              .to(at::kCPU)
+                              .to(at::kDouble);
     for (size_t i = 0; i < sample.parts.size(); ++i) {
       const GroundTruthPart& part = sample.parts[i];
       const auto row = static_cast<int64_t>(i);
@@ -92,7 +104,97 @@ class GeneratedPictures final : public PictureSource {
   int64_t size_;
 };
 
+/// The annotations of one class, or all of them, as the model sees them.
+class OwnPictures final : public PictureSource {
+ public:
+  OwnPictures(const EvaluateRequest& request, const LoadedModel& model)
+      : request_(request), model_(model), paths_(expand_inputs(request.run.inputs)), names_(unique_names(paths_)) {
+    if (!request.truth.empty()) annotations_ = Annotations::open(request.truth);
+  }
+
+  std::string name() const override { return "pictures"; }
+  int64_t size() const override { return static_cast<int64_t>(paths_.size()); }
+
+  JudgedPicture picture(int64_t index) const override {
+    const auto i = static_cast<size_t>(index);
+    JudgedPicture judged;
+    const std::vector<Picture> found = load_pictures(paths_[i], names_[i], model_, request_.run.image_limits);
+    if (found.size() != 1) throw_invalid(printable(paths_[i]) + ": holds several pictures; one was expected");
+    judged.picture = found.front();
+    judged.target = request_.target == "truth" ? "top1" : request_.target;
+    if (annotations_) add_truth(judged);
+    return judged;
+  }
+
+ private:
+  void add_truth(JudgedPicture& judged) const {
+    const Picture& p = judged.picture;
+    const std::vector<Annotation> all = annotations_->of(p.path, p.photo.width, p.photo.height);
+    if (all.empty()) return;
+    std::string label;
+    if (request_.target == "truth") {
+      label = largest_known_class(all);
+      if (!label.empty()) {
+        judged.target = label;
+        judged.right = {class_of(label)};
+      }
+    }
+    const ModelView view{p.seen, p.content, view_width(p), view_height(p)};
+    const Tensor mask = mask_tensor(mask_in_view(union_of_masks(all, label), view));
+    if (!mask.any().item<bool>()) return;  // cut away by the crop
+    judged.mask = mask;
+    std::vector<Annotation> others;
+    for (const Annotation& a : all) {
+      if (label.empty() || a.label == label) {
+        const AnnotationBox box = box_in_view(a.box, view);
+        if (box.width > 0 && box.height > 0) judged.boxes.push_back(whole_pixels(box));
+      } else if (!a.crowd && !a.difficult) {
+        others.push_back(a);
+      }
+    }
+    if (!others.empty()) judged.others = mask_tensor(mask_in_view(union_of_masks(others), view));
+  }
+
+  int view_width(const Picture& p) const { return static_cast<int>(p.input.size(model_.card.channels_first ? 3 : 2)); }
+  int view_height(const Picture& p) const { return static_cast<int>(p.input.size(model_.card.channels_first ? 2 : 1)); }
+
+  static TruthBox whole_pixels(const AnnotationBox& box) {
+    const auto x = static_cast<int64_t>(std::floor(box.x)), y = static_cast<int64_t>(std::floor(box.y));
+    return {x, y, std::max<int64_t>(1, static_cast<int64_t>(std::ceil(box.x + box.width)) - x),
+            std::max<int64_t>(1, static_cast<int64_t>(std::ceil(box.y + box.height)) - y)};
+  }
+
+  /// -1 for a class that the model does not have.
+  int64_t class_of(const std::string& label) const {
+    for (size_t i = 0; i < model_.card.labels.size(); ++i) {
+      if (model_.card.labels[i] == label) return static_cast<int64_t>(i);
+    }
+    return -1;
+  }
+
+  std::string largest_known_class(const std::vector<Annotation>& all) const {
+    std::map<std::string, double> area;
+    for (const Annotation& a : all) {
+      if (!a.label.empty() && class_of(a.label) >= 0) area[a.label] += a.box.width * a.box.height;
+    }
+    std::string best;
+    for (const auto& [label, pixels] : area) {
+      if (best.empty() || pixels > area[best]) best = label;
+    }
+    return best;
+  }
+
+  const EvaluateRequest& request_;
+  const LoadedModel& model_;
+  std::vector<std::string> paths_, names_;
+  std::optional<Annotations> annotations_;
+};
+
 }  // namespace
+
+std::unique_ptr<PictureSource> own_pictures(const EvaluateRequest& request, const LoadedModel& model) {
+  return std::make_unique<OwnPictures>(request, model);
+}
 
 std::unique_ptr<PictureSource> generated_pictures(const std::string& set, const LoadedModel& model, int64_t per_class,
                                                   int64_t seeds, uint64_t first_seed, int64_t size) {

@@ -13,14 +13,14 @@ namespace pellucid {
 /// A picture to explain with what is known about it, in pixels of the model's input.
 struct JudgedPicture {
   Picture picture;
-  std::string target;  ///< As Target::parse takes it.
+  std::string target;          ///< As Target::parse takes it.
   std::vector<int64_t> right;  ///< Classes that are right answers; empty when not known. Other answers can be left out.
-  int64_t seed = 0;    ///< Of the draw.
-  Tensor mask;         ///< [H,W] bool, where the evidence is; undefined when not known.
+  int64_t seed = 0;            ///< Of the draw.
+  Tensor mask;                 ///< [H,W] bool, where the evidence is; undefined when not known.
   Tensor ignore;
   std::vector<TruthBox> boxes;
-  Tensor others;                  ///< [H,W] bool, objects of other classes.
-  std::vector<TruthPart> parts;   ///< Parts with the drop of the logit when each is taken away.
+  Tensor others;                 ///< [H,W] bool, objects of other classes.
+  std::vector<TruthPart> parts;  ///< Parts with the drop of the logit when each is taken away.
 };
 
 /// Pictures by number, made when asked for, so that memory does not grow with their count.

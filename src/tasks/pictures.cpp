@@ -135,11 +135,15 @@ std::vector<std::string> unique_names(const std::vector<std::string>& paths) {
 
 Picture load_picture(const std::string& path, const std::string& name, const LoadedModel& model,
                      const ImageLimits& limits) {
+  return picture_from_image(decode_image(path, limits), path, name, model);
+}
+
+Picture picture_from_image(Image photo, const std::string& path, const std::string& name, const LoadedModel& model) {
   const ModelCard& card = model.card;
   Picture p;
   p.path = path;
   p.name = name;
-  p.photo = decode_image(path, limits);
+  p.photo = std::move(photo);
   const int width = card.width > 0 ? static_cast<int>(card.width) : p.photo.width;
   const int height = card.height > 0 ? static_cast<int>(card.height) : p.photo.height;
   p.seen = {0, 0, p.photo.width, p.photo.height};
