@@ -39,7 +39,7 @@ const std::vector<EvaluationSuite>& evaluation_suites() {
     list.push_back(std::move(oramas));
     list.push_back({"parts",
                     "Birds whose class is a combination of parts; is attribution shared out as deleting parts says?",
-                    {{"parts", "parts.onnx"}},
+                    {{"parts", "bird_parts_16c.onnx"}},
                     usual_methods,
                     "part-ranks," + truth_metrics,
                     {},
@@ -53,7 +53,7 @@ const std::vector<EvaluationSuite>& evaluation_suites() {
                     ""});
     list.push_back({"shortcut",
                     "A network that reads a planted mark; do maps say so?",
-                    {{"shortcut", "shortcut.onnx"}},
+                    {{"shortcut", "shortcut_6c.onnx"}},
                     usual_methods,
                     "part-ranks," + truth_metrics,
                     {},
