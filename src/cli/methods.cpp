@@ -72,7 +72,7 @@ std::function<int(TerminalProgress&)> setup_methods(CLI::App& app, GlobalOptions
       if (rows.empty())
         std::cout << "no parameters\n";
       else
-        std::cout << text_table({"  parameter", "default", "accepts", "meaning"}, rows);
+        std::cout << text_table({"  parameter", "default", "accepts", "meaning"}, rows, terminal_width());
       return 0;
     }
     if (global.json) {
@@ -100,7 +100,7 @@ std::function<int(TerminalProgress&)> setup_methods(CLI::App& app, GlobalOptions
     }
     std::vector<std::vector<std::string>> rows;
     for (const Method& m : methods()) rows.push_back({m.id, m.family, needs_text(m), m.summary});
-    std::cout << text_table({"method", "family", "needs", "what it shows"}, rows);
+    std::cout << text_table({"method", "family", "needs", "what it shows"}, rows, terminal_width());
     return 0;
   };
 }
