@@ -61,7 +61,8 @@ TEST(SegmentGrabCut, LargePicturesAreCutSmallerAndSaySo) {
   small.max_pixels = 80 * 80;
   const Segment found = segment_grabcut(s.photo, s.map, small);
   EXPECT_EQ(found.mask.width, 160);
-  EXPECT_GT(mask_iou(found.mask, s.truth), 0.93);  // one pixel of the smaller cut is two of these
+  // The outline of 2 pi 40 pixels may be off by one pixel of the smaller cut, two of these: at most a tenth.
+  EXPECT_GT(mask_iou(found.mask, s.truth), 0.9);
   EXPECT_EQ(found.note, "the segment was cut at 80x80 and enlarged");
 }
 
