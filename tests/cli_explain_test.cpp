@@ -43,6 +43,7 @@ TEST_F(Cli, MaskOfADenseTargetFollowsTheCrop) {
   Image photo(8, 4, 3, 0);
   for (size_t i = 0; i < photo.pixels.size(); i += 3) photo.pixels[i] = 7;
   save_png(folder.file("p.png"), photo);
+  fs::create_directory(folder.file("masks"));
   save_png(folder.file("masks/p.png"), plain_mask(8, 4, {1, 0, 3, 4}));
   const auto score = [&](const Words& more) {
     Words all{"explain", "m.onnx", "p.png", "-o", "o", "-m", "gradient", "-t", "0"};
@@ -71,7 +72,6 @@ TEST_F(Cli, MasksThatAreBadMissingOrCutAwayConcernTheirPictureOnly) {
   }
   folder.write("masks/bad.png", "no picture");
   save_png(folder.file("masks/cut.png"), plain_mask(8, 4, {0, 0, 1, 4}));
-  save_png(folder.file("masks/empty.png"), plain_mask(8, 4, {0, 0, 1, 1}));
   save_png(folder.file("masks/empty.png"), Image(8, 4, 1, 0));
   save_png(folder.file("masks/good.png"), plain_mask(8, 4, {3, 0, 1, 4}));
   save_png(folder.file("masks/size.png"), Image(3, 3, 1, 255));
@@ -79,7 +79,8 @@ TEST_F(Cli, MasksThatAreBadMissingOrCutAwayConcernTheirPictureOnly) {
                                "gradient", "-t", "0"});
   EXPECT_EQ(r.status, 3);
   std::map<std::string, json> by_name;
-  for (const json& p : result("o")["pictures"]) by_name[p["name"].get<std::string>()] = p;
+  const json written = result("o");
+  for (const json& p : written["pictures"]) by_name[p["name"].get<std::string>()] = p;
   EXPECT_THAT(by_name["bad"]["error"].get<std::string>(), HasSubstr("masks/bad.png: not a picture"));
   EXPECT_EQ(by_name["size"]["error"], "size.png: the mask has 3x3 pixels but its picture 8x4");
   EXPECT_EQ(by_name["cut"]["notes"][0], "its mask lies outside of what the model sees and was not used");
@@ -118,10 +119,10 @@ TEST_F(Cli, OutputsMayBeNamedByPosition) {
 TEST_F(Cli, PictureToPictureNetworksNeedATargetOfTheirOwn) {
   folder.write("style.onnx", dense_model(3).bytes());
   picture("p.png", 8);
-  bad({"explain", "style.onnx", "p.png"}, 2,
+  bad({"explain", "style.onnx", "p.png", "--size", "8"}, 2,
       "style.onnx: its output [1,3,8,8] is as large as the input and has the channels of a picture, not one score per "
       "class; name what to explain: element:0:C,Y,X, channel:LAYER:K, or a class index if it is a segmenter");
-  good({"explain", "style.onnx", "p.png", "-m", "gradient", "-t", "element:0:1,2,3", "-t", "channel:y:2"});
+  good({"explain", "style.onnx", "p.png", "--size", "8", "-m", "gradient", "-t", "element:0:1,2,3", "-t", "channel:y:2"});
 }
 
 TEST_F(Cli, PicturesThatFailAloneDoNotStopTheOthers) {
@@ -139,7 +140,8 @@ TEST_F(Cli, PicturesThatFailAloneDoNotStopTheOthers) {
       run({"explain", "m.onnx", "dot.npy", "good.npy", "huge.npy", "two.npy", "-o", "o", "-m", "grad-cam"});
   EXPECT_EQ(r.status, 3);
   std::map<std::string, json> by_name;
-  for (const json& p : result("o")["pictures"]) by_name[p["name"].get<std::string>()] = p;
+  const json written = result("o");
+  for (const json& p : written["pictures"]) by_name[p["name"].get<std::string>()] = p;
   ASSERT_EQ(by_name.size(), 5u);
   EXPECT_EQ(by_name["two.0"]["error"], "two.npy: holds numbers that are not finite, in array 0");
   EXPECT_EQ(by_name["huge"]["error"], "huge.npy: the network's scores are not finite");
@@ -273,7 +275,7 @@ TEST_F(Cli, RegionsAndBackgroundsAreReadAndHashedOrRefused) {
   bad({"explain", kModel, "p.png", "--regions", "empty"}, 3, "p.png: no regions for it in empty");
   picture("photo.png", 128);
   Image photo(128, 128, 3);
-  for (size_t i = 0; i < photo.pixels.size(); ++i) photo.pixels[i] = static_cast<uint8_t>(i * 7919 >> 5);
+  for (size_t i = 0; i < photo.pixels.size(); ++i) photo.pixels[i] = static_cast<uint8_t>(static_cast<uint32_t>(i) * 2654435761u >> 13);
   save_png(folder.file("noise.png"), photo);
   bad({"explain", kModel, "photo.png", "--regions", "noise.png"}, 3,
       "noise.png: more than 4096 colors; a label picture has one color for each region");
@@ -286,7 +288,7 @@ TEST_F(Cli, SheetsBeginARowForEachTarget) {
   EXPECT_GT(sheet.width, 3 * 256);
   EXPECT_LT(sheet.width, 4 * 256);
   EXPECT_GT(sheet.height, 2 * 256);
-  EXPECT_LT(sheet.height, 3 * 256);
+  EXPECT_LT(sheet.height, 3 * (256 + 70));  // a third row would have its captions too
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include <opencv2/core/utils/logger.hpp>
 #include <opencv2/imgproc.hpp>
 #include <opencv2/videoio.hpp>
+#include <opencv2/videoio/registry.hpp>
 
 #include "image/check.h"
 #include "image/mat.h"
@@ -87,9 +88,9 @@ VideoReader::VideoReader(const std::string& path, const ImageLimits& limits) : i
   // A full path, so that nothing in the name is taken for an address or a pattern of numbered pictures.
   const std::string full = fs::absolute(fs::u8path(path)).string();
   try {
-    for (const int backend : {cv::CAP_FFMPEG, cv::CAP_OPENCV_MJPEG}) {
-      if (impl_->capture.open(full, backend)) break;
-    }
+    // OpenCV's own reader of JPEG frames complains to stderr, so it stands in only where there is no FFmpeg.
+    const bool ffmpeg = cv::videoio_registry::hasBackend(cv::CAP_FFMPEG);
+    impl_->capture.open(full, ffmpeg ? cv::CAP_FFMPEG : cv::CAP_OPENCV_MJPEG);
   } catch (const cv::Exception&) {
     impl_->capture.release();
   }
