@@ -26,7 +26,7 @@ OnnxModel dense_model(int64_t classes = 2) {
 }
 
 /// Cuts the middle 4 x 4 out of 8 x 4.
-const json kCropCard{{"preset", "none"}, {"width", 4}, {"height", 4}, {"resize", "center-crop"}};
+const json kCropCard{{"preset", "none"}, {"width", 4}, {"height", 4}, {"resize", "center-crop"}, {"resize_to", 4}};
 
 Image plain_mask(int width, int height, const Rect& inside) {
   Image mask(width, height, 1, 0);
@@ -75,8 +75,8 @@ TEST_F(Cli, MasksThatAreBadMissingOrCutAwayConcernTheirPictureOnly) {
   save_png(folder.file("masks/empty.png"), Image(8, 4, 1, 0));
   save_png(folder.file("masks/good.png"), plain_mask(8, 4, {3, 0, 1, 4}));
   save_png(folder.file("masks/size.png"), Image(3, 3, 1, 255));
-  const ProgramResult r = run({"explain", "m.onnx", "in", "--card", "crop.json", "--mask", "masks", "-o", "o", "-m",
-                               "gradient", "-t", "0"});
+  const ProgramResult r = run(
+      {"explain", "m.onnx", "in", "--card", "crop.json", "--mask", "masks", "-o", "o", "-m", "gradient", "-t", "0"});
   EXPECT_EQ(r.status, 3);
   std::map<std::string, json> by_name;
   const json written = result("o");
@@ -122,7 +122,8 @@ TEST_F(Cli, PictureToPictureNetworksNeedATargetOfTheirOwn) {
   bad({"explain", "style.onnx", "p.png", "--size", "8"}, 2,
       "style.onnx: its output [1,3,8,8] is as large as the input and has the channels of a picture, not one score per "
       "class; name what to explain: element:0:C,Y,X, channel:LAYER:K, or a class index if it is a segmenter");
-  good({"explain", "style.onnx", "p.png", "--size", "8", "-m", "gradient", "-t", "element:0:1,2,3", "-t", "channel:y:2"});
+  good({"explain", "style.onnx", "p.png", "--size", "8", "-m", "gradient", "-t", "element:0:1,2,3", "-t",
+        "channel:y:2"});
 }
 
 TEST_F(Cli, PicturesThatFailAloneDoNotStopTheOthers) {
@@ -189,9 +190,9 @@ TEST_F(Cli, HelpAndTablesFitTheTerminalWithoutCuttingWords) {
   }
   const std::string one = good({"methods", "integrated-gradients"}, narrow);
   EXPECT_THAT(one, HasSubstr("steps"));
-  EXPECT_LE(widest(good({"explain", kModel, kPicture, "-m", "integrated-gradients:steps=2,smoothgrad:samples=2"},
-                        narrow)),
-            400u);
+  EXPECT_LE(
+      widest(good({"explain", kModel, kPicture, "-m", "integrated-gradients:steps=2,smoothgrad:samples=2"}, narrow)),
+      400u);
   EXPECT_EQ(good({"explain", "--version"}), good({"--version"}));
 }
 
@@ -220,8 +221,8 @@ TEST_F(Cli, FramesOfVideosAreInputs) {
 }
 
 TEST_F(Cli, SegmentsAreWrittenScoredAndRecorded) {
-  const json one = good_json({"explain", kModel, kPicture, "-o", "o", "-m", "saliency,grad-cam", "--segment", "grabcut",
-                              "--mask", kMask});
+  const json one = good_json(
+      {"explain", kModel, kPicture, "-o", "o", "-m", "saliency,grad-cam", "--segment", "grabcut", "--mask", kMask});
   for (const json& map : one["pictures"][0]["maps"]) {
     const json& s = map["segment"];
     EXPECT_EQ(s["by"], "grabcut");
@@ -250,8 +251,7 @@ TEST_F(Cli, BoxesAreInPixelsOfThePhotoThroughTheCrop) {
   save_png(folder.file("p.png"), photo);
   const json one = good_json({"explain", "m.onnx", "p.png", "--card", "crop.json", "-o", "o", "-m", "hires-cam", "-t",
                               "0", "--segment", "box"});
-  EXPECT_EQ(one["pictures"][0]["maps"][0]["segment"]["box"],
-            (json{{"x", 3}, {"y", 2}, {"width", 1}, {"height", 1}}));
+  EXPECT_EQ(one["pictures"][0]["maps"][0]["segment"]["box"], (json{{"x", 3}, {"y", 2}, {"width", 1}, {"height", 1}}));
   save_png(folder.file("black.png"), Image(8, 4, 3, 0));
   const json blank = good_json({"explain", "m.onnx", "black.png", "--card", "crop.json", "-o", "o", "-m", "hires-cam",
                                 "-t", "0", "--segment", "grabcut"});
@@ -275,7 +275,8 @@ TEST_F(Cli, RegionsAndBackgroundsAreReadAndHashedOrRefused) {
   bad({"explain", kModel, "p.png", "--regions", "empty"}, 3, "p.png: no regions for it in empty");
   picture("photo.png", 128);
   Image photo(128, 128, 3);
-  for (size_t i = 0; i < photo.pixels.size(); ++i) photo.pixels[i] = static_cast<uint8_t>(static_cast<uint32_t>(i) * 2654435761u >> 13);
+  for (size_t i = 0; i < photo.pixels.size(); ++i)
+    photo.pixels[i] = static_cast<uint8_t>(static_cast<uint32_t>(i * i) * 2654435761u >> 13);
   save_png(folder.file("noise.png"), photo);
   bad({"explain", kModel, "photo.png", "--regions", "noise.png"}, 3,
       "noise.png: more than 4096 colors; a label picture has one color for each region");

@@ -31,8 +31,8 @@ struct GrabCutOptions {
 /// note. Throws Error(kUsage) for wrong sizes or quantiles and Error(kFailed) for values that are not finite.
 Segment segment_grabcut(const Image& photo, const std::vector<float>& map, const GrabCutOptions& options = {});
 
-/// The largest 8-connected component of {map >= threshold * max}: its box is the localization of the CAM papers (Zhou et
-/// al., CVPR 2016, at 0.2; Selvaraju et al., ICCV 2017, at 0.15). `map` [height,width]; `threshold` in (0, 1]. A map
+/// The largest 8-connected component of {map >= threshold * max}: its box is the localization of the CAM papers (Zhou
+/// et al., CVPR 2016, at 0.2; Selvaraju et al., ICCV 2017, at 0.15). `map` [height,width]; `threshold` in (0, 1]. A map
 /// without positive values or without contrast gives an empty segment with a note. Of equal components the first wins.
 Segment segment_box(const std::vector<float>& map, int width, int height, double threshold);
 

@@ -61,18 +61,18 @@ LoadedModel load_model(const ModelOptions& options);
 /// A picture as the user sees it and as the model gets it.
 struct Picture {
   std::string path;
-  std::string name;  ///< Safe and unique among the inputs; begins output file names.
-  Image photo;       ///< Upright RGB at its own size; what the tensor shows when the input is an array.
-  Rect seen;         ///< The part of the photo that the model sees.
-  Rect content;      ///< Where that part lies in the model's input (the rest is letterbox filling).
-  Tensor input;      ///< [1,C,H,W] or [1,H,W,C], model domain.
+  std::string name;              ///< Safe and unique among the inputs; begins output file names.
+  Image photo;                   ///< Upright RGB at its own size; what the tensor shows when the input is an array.
+  Rect seen;                     ///< The part of the photo that the model sees.
+  Rect content;                  ///< Where that part lies in the model's input (the rest is letterbox filling).
+  Tensor input;                  ///< [1,C,H,W] or [1,H,W,C], model domain.
   std::string sha256;            ///< Of the file; empty when it was not asked for.
   std::string video_name;        ///< Of a frame: the name its video's other frames share.
   double frames_per_second = 0;  ///< Of a frame: of the frames that are taken.
 };
 
-/// Pictures, videos and arrays named by files, folders (searched without following links; hidden files left out) and globs;
-/// sorted, each once. Throws Error(kInvalidInput) when a name leads to nothing.
+/// Pictures, videos and arrays named by files, folders (searched without following links; hidden files left out) and
+/// globs; sorted, each once. Throws Error(kInvalidInput) when a name leads to nothing.
 std::vector<std::string> expand_inputs(const std::vector<std::string>& names);
 /// Unique, safe names for these paths.
 std::vector<std::string> unique_names(const std::vector<std::string>& paths);
@@ -146,13 +146,13 @@ struct ExplainRequest {
   std::string methods = "grad-cam";
   std::vector<std::string> layers;  ///< For the CAM family; several are fused. Empty: the card's or `auto`.
   std::vector<std::string> targets{"top1"};
-  std::string mask;           ///< Picture, or folder with a mask of the same stem for each input.
-  std::optional<Rect> box;    ///< Instead of a mask: a rectangle in pixels of the picture.
-  std::string regions;        ///< Label picture, or folder of them: each color a feature to perturb.
-  std::string background;     ///< Folder of pictures to compare with, for methods that average over baselines.
+  std::string mask;               ///< Picture, or folder with a mask of the same stem for each input.
+  std::optional<Rect> box;        ///< Instead of a mask: a rectangle in pixels of the picture.
+  std::string regions;            ///< Label picture, or folder of them: each color a feature to perturb.
+  std::string background;         ///< Folder of pictures to compare with, for methods that average over baselines.
   int64_t background_count = 16;  ///< Most pictures taken from it, evenly spread.
   SegmentMode segment = SegmentMode::kNone;
-  double box_threshold = 0;  ///< Share of the maximum for kBox; 0: that of the method's paper (CAM 0.2, others 0.15).
+  double box_threshold = 0;   ///< Share of the maximum for kBox; 0: that of the method's paper (CAM 0.2, others 0.15).
   std::string output;         ///< Folder; made when missing.
   bool report = false;        ///< Also write report.html.
   std::string color_map;      ///< Empty: turbo, or coolwarm for signed maps.

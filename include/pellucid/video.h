@@ -25,7 +25,7 @@ class VideoReader {
   bool next(Image& frame);
   /// Goes past `count` frames without converting them.
   void skip(int64_t count);
-  int64_t position() const;        ///< Frames read or skipped.
+  int64_t position() const;          ///< Frames read or skipped.
   double frames_per_second() const;  ///< 25 where the file does not say.
   /// As many as the file says it has; 0 when it does not say.
   int64_t declared_frames() const;

@@ -516,7 +516,8 @@ Graph load_onnx(const std::string& path, const LoadOptions& options) {
 }
 
 Graph parse_onnx(std::string_view bytes, const std::string& name, const LoadOptions& options) {
-  google::protobuf::io::ArrayInputStream stream(bytes.data(), static_cast<int>(std::min<size_t>(bytes.size(), INT_MAX)));
+  google::protobuf::io::ArrayInputStream stream(bytes.data(),
+                                                static_cast<int>(std::min<size_t>(bytes.size(), INT_MAX)));
   return import_stream(stream, static_cast<int64_t>(bytes.size()), name, std::string(), options);
 }
 

@@ -196,7 +196,8 @@ Image overlay(const Image& photo, const Heatmap& heatmap, const ColorMap& color_
               heatmap.range};
   }
   const Image colors = colorize(fitted, color_map);
-  const bool graded = fitted.range.is_signed && color_map.kind == ColorMapKind::kDiverging && opacity > 0 && opacity < 1;
+  const bool graded =
+      fitted.range.is_signed && color_map.kind == ColorMapKind::kDiverging && opacity > 0 && opacity < 1;
   if (!graded) return overlay(photo, colors, opacity);
   Image blend = rgb_from(photo);
   const double gain = opacity / (1 - opacity);

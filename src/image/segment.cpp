@@ -12,8 +12,8 @@
 namespace pellucid {
 namespace {
 
-constexpr int kMinSeeds = 10;       // GrabCut's k-means needs one sample for each of its 5 Gaussians; twice that is safe
-constexpr int kMaxSeeds = 50'000;   // a side; more do not change 5 Gaussians, but k-means takes their time
+constexpr int kMinSeeds = 10;      // GrabCut's k-means needs one sample for each of its 5 Gaussians; twice that is safe
+constexpr int kMaxSeeds = 50'000;  // a side; more do not change 5 Gaussians, but k-means takes their time
 constexpr uint64_t kKmeansSeed = 1;
 
 void check_map(const std::vector<float>& map, int width, int height) {

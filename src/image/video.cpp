@@ -82,8 +82,9 @@ VideoReader::VideoReader(const std::string& path, const ImageLimits& limits) : i
   std::error_code ec;
   if (!fs::is_regular_file(fs::u8path(path), ec)) throw_invalid(impl_->name + ": is not a regular file");
   if (!begins_like_container(path)) {
-    throw_invalid(impl_->name + ": not a video in an accepted container; accepted are AVI, MP4, QuickTime, Matroska, "
-                                "WebM, MPEG");
+    throw_invalid(impl_->name +
+                  ": not a video in an accepted container; accepted are AVI, MP4, QuickTime, Matroska, "
+                  "WebM, MPEG");
   }
   // A full path, so that nothing in the name is taken for an address or a pattern of numbered pictures.
   const std::string full = fs::absolute(fs::u8path(path)).string();

@@ -183,8 +183,9 @@ class Explainer {
     const std::string what = printable(model_.network.graph().name) + ": its output " + shape_text(shape) +
                              " is as large as the input and has the channels of a picture";
     if (target.name.empty()) {
-      throw_usage(what + ", not one score per class; name what to explain: element:0:C,Y,X, channel:LAYER:K, or a "
-                         "class index if it is a segmenter");
+      throw_usage(what +
+                  ", not one score per class; name what to explain: element:0:C,Y,X, channel:LAYER:K, or a "
+                  "class index if it is a segmenter");
     }
     add_note(result_.notes, what + "; '" + printable(target.text) + "' was taken as a class all the same");
   }
@@ -260,10 +261,10 @@ class Explainer {
   void refuse_if_all_failed() const {
     const auto count = static_cast<int64_t>(result_.pictures.size());
     if (result_.num_failed == 0 || result_.num_failed < count) return;
-    throw Error(first_failure_->kind,
-                count == 1 ? first_failure_->message
-                           : "none of the " + std::to_string(count) +
-                                 " inputs could be explained; the first: " + first_failure_->message);
+    throw Error(first_failure_->kind, count == 1
+                                          ? first_failure_->message
+                                          : "none of the " + std::to_string(count) +
+                                                " inputs could be explained; the first: " + first_failure_->message);
   }
 
   void explain_batch(const std::vector<Prepared>& ready) {
@@ -316,8 +317,8 @@ class Explainer {
         if (auto done = run_job(jobs_[j], ready, input, table, logits)) group.push_back(std::move(*done));
       }
       for (DoneJob& done : group) note_repeated_classes(done, resolved);
-      const bool new_row = !request_.shared_scale && !group.empty() && row_target &&
-                           *row_target != group.front().job->target.text;
+      const bool new_row =
+          !request_.shared_scale && !group.empty() && row_target && *row_target != group.front().job->target.text;
       if (!group.empty()) row_target = &group.front().job->target.text;
       for (size_t i = 0; i < ready.size(); ++i) {
         std::vector<ValueRange> ranges;
@@ -352,8 +353,7 @@ class Explainer {
     done.job = &job;
     const Tensor value = computing([&] {
       const Tensor v = value_id == table.logits() ? logits : forward(model_.network, input, value_id, progress_);
-      done.target =
-          std::make_unique<BoundTarget>(with_masks(job.target, ready, v), table, model_.card, value_id, v);
+      done.target = std::make_unique<BoundTarget>(with_masks(job.target, ready, v), table, model_.card, value_id, v);
       return v;
     });
     Context context{model_.network,          table,     model_.card, input, *done.target, {}, request_.run.seed,
@@ -383,9 +383,8 @@ class Explainer {
   static Target with_masks(Target target, const std::vector<Prepared>& ready, const Tensor& value) {
     const bool dense = value.dim() == 4 && value.size(2) * value.size(3) > 1;
     if (!dense || !names_class(target)) return target;
-    const auto given = std::find_if(ready.begin(), ready.end(), [](const Prepared& p) {
-      return p.annotations.mask.defined();
-    });
+    const auto given =
+        std::find_if(ready.begin(), ready.end(), [](const Prepared& p) { return p.annotations.mask.defined(); });
     if (given == ready.end()) return target;
     TensorList masks;
     for (const Prepared& p : ready) {

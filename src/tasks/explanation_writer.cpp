@@ -128,8 +128,7 @@ void ExplanationWriter::add_map(PictureInProgress& p, const DoneJob& done, int64
   cell.new_row = new_row;
   cell.image = drawn.overlay;
   cell.title = explained.title;
-  cell.lines.push_back(printable(explained.target, 60) + "  " +
-                       number_text(std::round(explained.score * 100) / 100));
+  cell.lines.push_back(printable(explained.target, 60) + "  " + number_text(std::round(explained.score * 100) / 100));
   cell.color_map = drawn.color_map;
   cell.range = drawn.range;
   const std::string base = p.picture->name + "." + done.job->suffix;
@@ -149,7 +148,8 @@ void ExplanationWriter::add_map(PictureInProgress& p, const DoneJob& done, int64
 void ExplanationWriter::add_localization(const PictureInProgress& p, const Tensor& map, ExplainedMap& explained,
                                          SheetCell& cell) const {
   const Rect& content = p.picture->content;
-  const Localization found = localization(content_of(map, content), content_of(p.annotations->mask, content).contiguous());
+  const Localization found =
+      localization(content_of(map, content), content_of(p.annotations->mask, content).contiguous());
   explained.localization = {
       {"iou_half", found.iou_half}, {"iou_best", found.iou_best}, {"best_threshold", found.best_threshold},
       {"mass", found.mass},         {"rank", found.rank},         {"hit", found.hit ? 1.0 : 0.0}};
@@ -164,7 +164,9 @@ void ExplanationWriter::add_segment(const PictureInProgress& p, const Tensor& ma
   const std::vector<float> values = map_on_photo(map, *p.picture);
   ExplainedSegment result;
   // Zhou et al. (CAM) cut at 20 %, Selvaraju et al. (Grad-CAM) at 15 % of the maximum.
-  result.threshold = request_.box_threshold > 0 ? request_.box_threshold : done.job->call.method->id == "cam" ? 0.2 : 0.15;
+  result.threshold = request_.box_threshold > 0           ? request_.box_threshold
+                     : done.job->call.method->id == "cam" ? 0.2
+                                                          : 0.15;
   const Segment segment = cuts ? segment_grabcut(crop(p.picture->photo, seen), values)
                                : segment_box(values, seen.width, seen.height, result.threshold);
   if (!segment.note.empty()) explained.notes.push_back(segment.note);
@@ -267,12 +269,15 @@ void ExplanationWriter::write_frames(const PictureInProgress& p, ExplainResult& 
     if (found == videos_.end()) {
       const std::string name = video_name_ + "." + p.suffixes[i] + ".avi";
       try {
-        found = videos_.emplace(p.suffixes[i], VideoWriter(file(name), frame.width, frame.height,
-                                                           p.picture->frames_per_second)).first;
+        found = videos_
+                    .emplace(p.suffixes[i],
+                             VideoWriter(file(name), frame.width, frame.height, p.picture->frames_per_second))
+                    .first;
       } catch (const Error& e) {
         // The frames are there as pictures all the same.
         const std::string note = std::string("no video: ") + e.what();
-        if (std::find(result.notes.begin(), result.notes.end(), note) == result.notes.end()) result.notes.push_back(note);
+        if (std::find(result.notes.begin(), result.notes.end(), note) == result.notes.end())
+          result.notes.push_back(note);
         continue;
       }
     }

@@ -80,7 +80,7 @@ Tensor batch_of(const std::vector<const Picture*>& pictures, const Network& netw
 
 std::string score_problem(const Tensor& scores) {
   return !scores.is_floating_point() || at::isfinite(scores).all().item<bool>() ? std::string()
-                                                                               : "the network's scores are not finite";
+                                                                                : "the network's scores are not finite";
 }
 
 std::vector<std::vector<Prediction>> top_classes(const Tensor& logits, const LoadedModel& model,

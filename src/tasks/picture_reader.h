@@ -47,9 +47,9 @@ class PictureReader {
   const LoadedModel& model_;
   std::vector<std::string> paths_, names_, notes_;
   size_t next_ = 0;
-  std::string sha256_;               ///< Of the file being read.
+  std::string sha256_;                ///< Of the file being read.
   std::vector<ReadPicture> waiting_;  ///< Of an array file, last first.
-  std::optional<ReadPicture> held_;  ///< Read, but of another shape than the last batch.
+  std::optional<ReadPicture> held_;   ///< Read, but of another shape than the last batch.
   std::optional<VideoReader> video_;
   int64_t frames_taken_ = 0;
 };

@@ -97,7 +97,8 @@ std::vector<std::string> expand_inputs(const std::vector<std::string>& names) {
     if (fs::is_directory(path, ec)) {
       add_folder(path, found);
       if (found.empty())
-        throw_invalid(printable(name) + ": the folder holds no pictures (" + image_formats() + "), videos or .npy files");
+        throw_invalid(printable(name) + ": the folder holds no pictures (" + image_formats() +
+                      "), videos or .npy files");
     } else if (fs::exists(path, ec)) {
       found.insert(name);
     } else if (name.find_first_of("*?") != std::string::npos) {
@@ -222,7 +223,8 @@ std::vector<ReadPicture> read_pictures(const std::string& path, const std::strin
       p.photo = image_from_tensor(p.input, card);
       p.seen = p.content = {0, 0, p.photo.width, p.photo.height};
     } else {
-      one.error = file + ": holds numbers that are not finite" + (shape[0] == 1 ? "" : ", in array " + std::to_string(i));
+      one.error =
+          file + ": holds numbers that are not finite" + (shape[0] == 1 ? "" : ", in array " + std::to_string(i));
     }
     pictures.push_back(std::move(one));
   }

@@ -107,7 +107,8 @@ Trainer::EpochReport Trainer::train_epoch(const BatchSource& batches, int64_t st
     request.capture = {logits};
     request.constants = t.constants;
     Values statistics;
-    const Tensor scores = t.network.run_with_autograd({batch.input.to(t.network.dtype())}, request, {true, &statistics}).at(logits);
+    const Tensor scores =
+        t.network.run_with_autograd({batch.input.to(t.network.dtype())}, request, {true, &statistics}).at(logits);
     const Tensor loss = at::cross_entropy_loss(scores, batch.labels);
     TensorList leaves;
     for (const auto& [id, leaf] : t.constants) {
@@ -209,7 +210,8 @@ double accuracy(const Network& network, const BatchSource& batches, int64_t num_
   double correct = 0, seen = 0;
   for (int64_t i = 0; i < num_batches; ++i) {
     const TrainingBatch batch = batches(0, i);
-    correct += network.run(batch.input.to(network.dtype()))[0].argmax(1).to(at::kCPU).eq(batch.labels).sum().item<double>();
+    correct +=
+        network.run(batch.input.to(network.dtype()))[0].argmax(1).to(at::kCPU).eq(batch.labels).sum().item<double>();
     seen += static_cast<double>(batch.labels.size(0));
   }
   return seen > 0 ? correct / seen : 0;

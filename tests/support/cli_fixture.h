@@ -45,7 +45,8 @@ inline Image gradient_picture(int width, int height, int shift = 0) {
 }
 
 /// Two classes from three channels: a convolution by ones, Relu, pooling and a linear layer. Any input size.
-inline OnnxModel small_model(const std::string& map_name = "map", int64_t channels = 3, const std::string& conv_name = "c") {
+inline OnnxModel small_model(const std::string& map_name = "map", int64_t channels = 3,
+                             const std::string& conv_name = "c") {
   OnnxModel m;
   m.input("x", {-1, channels, -1, -1});
   std::vector<float> kernel;
