@@ -27,7 +27,7 @@ target_compile_definitions(pellucid_onnx_proto INTERFACE ONNX_ML=1 ONNX_NAMESPAC
 target_link_libraries(pellucid_onnx_proto INTERFACE ${ONNX_PROTO_LIBRARY} ${PROTOBUF_LIBRARY})
 
 if(PELLUCID_APPS)
-  find_package(OpenCV REQUIRED COMPONENTS core imgproc imgcodecs)
+  find_package(OpenCV REQUIRED COMPONENTS core imgproc imgcodecs videoio)
   find_package(CLI11 REQUIRED)
   find_package(nlohmann_json REQUIRED)
 endif()

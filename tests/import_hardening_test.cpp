@@ -7,12 +7,15 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 #include <limits>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "pellucid/error.h"
@@ -107,6 +110,32 @@ double seconds_of(const std::function<void()>& action) {
 
 TEST_F(ModelBytes, EmptyFileSaysThatItIsEmpty) {
   expect_bytes_rejected("", "bad.onnx: the file is empty; an ONNX model was expected");
+}
+
+// A file that is cut while it is being read gives an error or the whole model, never a signal.
+TEST_F(ModelPath, FilesThatShrinkWhileTheyAreReadNeverEndTheProcess) {
+  const TemporaryFolder folder;
+  OnnxModel m;
+  m.input("x", {1, 1, 1, 1}).floats("w", {1 << 21}, std::vector<float>(1 << 21, 1.0f));
+  m.node("Add", {"x", "w"}, {"y"}, "add").proto();
+  m.output("y");
+  const std::string bytes = m.bytes(), path = folder.write("m.onnx", bytes);
+  std::atomic<bool> done{false};
+  std::thread cutter([&] {
+    while (!done) {
+      if (::truncate(path.c_str(), 4096) != 0) break;
+      std::ofstream(path, std::ios::binary | std::ios::in).write(bytes.data(), static_cast<int64_t>(bytes.size()));
+    }
+  });
+  for (int i = 0; i < 60; ++i) {
+    try {
+      load_onnx(path);
+    } catch (const Error& e) {
+      EXPECT_EQ(e.kind(), ErrorKind::kInvalidInput) << e.what();
+    }
+  }
+  done = true;
+  cutter.join();
 }
 
 TEST_F(ModelBytes, SingleBytesAreDamaged) {

@@ -210,8 +210,9 @@ const char* default_color_map(const ValueRange& range);
 /// sequential map uses the whole of it, zero in the middle.
 Image colorize(const Heatmap& heatmap, const ColorMap& color_map);
 
-/// opacity * color + (1 - opacity) * photo, at the size of the photo; the heatmap is resampled to it with resize_map
-/// first. `opacity` in 0..1, else Error(kUsage).
+/// w * color + (1 - w) * photo, at the size of the photo; the heatmap is resampled to it with resize_map first. The
+/// weight w is `opacity`; a signed heatmap v on a diverging map has w = min(1, |v| * opacity / (1 - opacity)), so that
+/// where it says nothing the photo is seen as it is. `opacity` in 0..1, else Error(kUsage); 1 shows colors alone.
 Image overlay(const Image& photo, const Heatmap& heatmap, const ColorMap& color_map, double opacity = 0.5);
 /// The same for colors that are there already, of the size of the photo.
 Image overlay(const Image& photo, const Image& colors, double opacity = 0.5);
@@ -268,6 +269,7 @@ struct SheetCell {
   std::vector<std::string> lines;       ///< Scores and the like, one line each; cut with "..." when too long.
   const ColorMap* color_map = nullptr;  ///< A color bar for `range` under the picture when set.
   ValueRange range;
+  bool new_row = false;  ///< Begins a row of its own, as the first of a group does.
 };
 
 enum class SheetTheme { kLight, kDark };

@@ -60,13 +60,14 @@ std::vector<std::string> read_labels(const std::string& path);
 
 /// What is being explained: a scalar for each image. As text:
 ///   top1, top2, ...        the class ranked first, second, ... on the clean image (default top1)
-///   285, "tabby"           a class by index or label (case does not matter; a unique part of a label will do)
+///   285, "tabby"           a class by index or label (case does not matter; a unique word or part of a label will do)
 ///   probability:CLASS      its softmax (or sigmoid) probability instead of its logit
 ///   CLASS vs CLASS         the difference of two logits
 ///   mean:CLASS             the logit less the mean of all logits
 ///   channel:LAYER:K        the sum of one channel of a layer
 ///   unit:LAYER:K,Y,X       one neuron
-///   element:OUTPUT:I,J     one element of a graph output, for detectors and regressors (indices after the batch)
+///   element:OUTPUT:I,J     one element of a graph output (its name or its position, from 0), for detectors and
+///                          regressors (indices after the batch)
 ///   similarity             cosine to a reference embedding (set `reference`)
 /// On a dense output [N,classes,H,W] a class means the sum of its logit over `mask` (default: where it wins).
 struct Target {
@@ -78,7 +79,9 @@ struct Target {
   bool probability = false;
   std::string layer;  ///< For channel, unit and element.
   std::vector<int64_t> position;
-  Tensor mask;       ///< [H,W] at any size, nonzero inside; for dense outputs.
+  /// [H,W], or [N,H,W] with one for each image (all zero: none for that one), at any size, nonzero inside; for dense
+  /// outputs, to which it is resized with nearest.
+  Tensor mask;
   Tensor reference;  ///< Embedding [D].
   std::string text = "top1";
 

@@ -74,21 +74,24 @@ LoadedModel load_model(const ModelOptions& options);
 /// A picture as the user sees it and as the model gets it.
 struct Picture {
   std::string path;
-  std::string name;  ///< Safe and unique among the inputs; begins output file names.
-  Image photo;       ///< Upright RGB at its own size; what the tensor shows when the input is an array.
-  Rect seen;         ///< The part of the photo that the model sees.
-  Rect content;      ///< Where that part lies in the model's input (the rest is letterbox filling).
-  Tensor input;      ///< [1,C,H,W] or [1,H,W,C], model domain.
+  std::string name;              ///< Safe and unique among the inputs; begins output file names.
+  Image photo;                   ///< Upright RGB at its own size; what the tensor shows when the input is an array.
+  Rect seen;                     ///< The part of the photo that the model sees.
+  Rect content;                  ///< Where that part lies in the model's input (the rest is letterbox filling).
+  Tensor input;                  ///< [1,C,H,W] or [1,H,W,C], model domain.
+  std::string sha256;            ///< Of the file; empty when it was not asked for.
+  std::string video_name;        ///< Of a frame: the name its video's other frames share.
+  double frames_per_second = 0;  ///< Of a frame: of the frames that are taken.
 };
 
-/// Pictures and arrays named by files, folders (searched without following links; hidden files left out) and globs;
-/// sorted, each once. Throws Error(kInvalidInput) when a name leads to nothing.
+/// Pictures, videos and arrays named by files, folders (searched without following links; hidden files left out) and
+/// globs; sorted, each once. Throws Error(kInvalidInput) when a name leads to nothing.
 std::vector<std::string> expand_inputs(const std::vector<std::string>& names);
 /// Unique, safe names for these paths.
 std::vector<std::string> unique_names(const std::vector<std::string>& paths);
 Picture load_picture(const std::string& path, const std::string& name, const LoadedModel& model,
                      const ImageLimits& limits = {});
-/// The same for a picture that is there already.
+/// The same for a picture that is in memory; `path` is only recorded.
 Picture picture_from_image(Image photo, const std::string& path, const std::string& name, const LoadedModel& model);
 /// The arrays in a .npy file [C,H,W] or [N,C,H,W], taken as already preprocessed.
 std::vector<Picture> load_pictures(const std::string& path, const std::string& name, const LoadedModel& model,
@@ -110,6 +113,8 @@ struct RunOptions {
   int64_t batch_size = 8;
   uint64_t seed = 0;
   ImageLimits image_limits;
+  int64_t every = 1;       ///< Of a video, each frame, each second one, ...
+  int64_t max_frames = 0;  ///< Most frames taken of one video; 0: all.
 };
 
 /// `pellucid predict`.
@@ -121,7 +126,8 @@ struct PredictRequest {
 struct PredictedPicture {
   std::string path;
   std::vector<Prediction> classes;
-  std::string error;  ///< Set when the picture could not be read; the others go on.
+  std::string name;
+  std::string error;  ///< Set when the picture could not be read or its scores are not finite; the others go on.
 };
 struct PredictResult {
   std::vector<PredictedPicture> pictures;
@@ -130,6 +136,22 @@ struct PredictResult {
 };
 PredictResult predict(const PredictRequest& request, Progress* progress = nullptr);
 
+/// What is made of a map besides its picture.
+enum class SegmentMode {
+  kNone,
+  kGrabCut,  ///< The object, by graph cut.
+  kBox       ///< The box around the largest component above a threshold.
+};
+
+/// A region found from a map, in pixels of the photo.
+struct ExplainedSegment {
+  Rect box;
+  int64_t num_pixels = 0;
+  double threshold = 0;  ///< For kBox.
+  std::string mask_file, cutout_file;
+  std::optional<double> iou, box_iou;  ///< With the mask given, within what the model sees.
+};
+
 /// `pellucid explain`.
 struct ExplainRequest {
   ModelOptions model;
@@ -137,7 +159,13 @@ struct ExplainRequest {
   std::string methods = "grad-cam";
   std::vector<std::string> layers;  ///< For the CAM family; several are fused. Empty: the card's or `auto`.
   std::vector<std::string> targets{"top1"};
-  std::string mask;           ///< Picture, or folder with a mask of the same stem for each input.
+  std::string mask;               ///< Picture, or folder with a mask of the same stem for each input.
+  std::optional<Rect> box;        ///< Instead of a mask: a rectangle in pixels of the picture.
+  std::string regions;            ///< Label picture, or folder of them: each color a feature to perturb.
+  std::string background;         ///< Folder of pictures to compare with, for methods that average over baselines.
+  int64_t background_count = 16;  ///< Most pictures taken from it, evenly spread.
+  SegmentMode segment = SegmentMode::kNone;
+  double box_threshold = 0;   ///< Share of the maximum for kBox; 0: that of the method's paper (CAM 0.2, others 0.15).
   std::string output;         ///< Folder; made when missing.
   bool report = false;        ///< Also write report.html.
   std::string color_map;      ///< Empty: turbo, or coolwarm for signed maps.
@@ -146,6 +174,7 @@ struct ExplainRequest {
   bool shared_scale = false;  ///< One color scale for all maps of a method over targets.
   bool write_arrays = true;
   std::string reference;  ///< Picture for the target `similarity`.
+  bool video = false;     ///< Of a video's frames, also write the overlays as a video.
 };
 struct ExplainedMap {
   std::string method;  ///< Method string with all parameters.
@@ -165,9 +194,16 @@ struct ExplainedMap {
   std::map<std::string, int64_t> rule_uses;
   double milliseconds = 0;  ///< Of the whole batch, divided by its pictures.
   std::optional<std::map<std::string, double>> localization;
+  std::optional<ExplainedSegment> segment;
+};
+/// A file that a picture was explained with, and the SHA-256 of its bytes.
+struct UsedFile {
+  std::string path, sha256;
 };
 struct ExplainedPicture {
-  std::string path, name, error, sheet_file;
+  std::string path, name, error, sheet_file, sha256;
+  UsedFile mask, regions;          ///< Empty when there was none.
+  std::vector<std::string> notes;  ///< What could not be done for this picture.
   std::vector<Prediction> classes;
   std::vector<ExplainedMap> maps;
 };
@@ -176,11 +212,14 @@ struct ExplainResult {
   std::vector<std::string> notes;  ///< What was chosen and why.
   int64_t num_failed = 0;
   std::string result_file, report_file;
+  std::vector<std::string> video_files;
+  UsedFile reference;
+  std::vector<UsedFile> background;
   std::string json;  ///< What result.json holds.
 };
 /// Explains every picture by every method for every target and writes overlays, arrays, a contact sheet per picture,
-/// result.json (last) and, if asked for, report.html. A picture that cannot be read is reported and the others go on;
-/// when none can, throws Error(kInvalidInput).
+/// result.json (last) and, if asked for, report.html. A picture that cannot be read or explained is reported and the
+/// others go on; when none can, throws the first one's error.
 ExplainResult explain(const ExplainRequest& request, Progress* progress = nullptr);
 
 /// `pellucid info`.

@@ -63,13 +63,21 @@ CLI::Option* add_choice(CLI::App& app, const std::string& flag, std::string& fie
 
 /// --card, --preset, --labels, --size, --device, --precision.
 void add_model_flags(CLI::App& app, ModelOptions& model);
-/// --batch-size, --seed, --max-pixels.
+/// --batch-size, --seed, --max-pixels, --every, --max-frames.
 void add_run_flags(CLI::App& app, RunOptions& run);
 
 /// The command line; returns the exit status.
 int run_program(int argc, char** argv);
 
-/// Columns padded to their widest cell, two blanks apart; the last is not padded.
-std::string text_table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows);
+/// Columns padded to their widest cell, two blanks apart; the last is not padded. Lines wider than `width` (0: as wide
+/// as they come) are avoided by wrapping the widest columns at blanks and commas; a word is never cut.
+std::string text_table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows,
+                       size_t width = 0);
+
+/// Lines of at most `width`, broken at blanks, and after commas and colons inside longer words; words are never cut.
+std::vector<std::string> wrap_words(const std::string& text, size_t width);
+
+/// Columns of the terminal that stdout is, or COLUMNS where that is set; 0 when stdout goes elsewhere.
+size_t terminal_width();
 
 }  // namespace pellucid

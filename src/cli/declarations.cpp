@@ -32,7 +32,7 @@ std::string parameters_table(const std::vector<ParamSpec>& params) {
   if (params.empty()) return "no parameters\n";
   std::vector<std::vector<std::string>> rows;
   for (const ParamSpec& spec : params) rows.push_back({"  " + spec.name, spec.default_value, spec.accepts, spec.help});
-  return text_table({"  parameter", "default", "accepts", "meaning"}, rows);
+  return text_table({"  parameter", "default", "accepts", "meaning"}, rows, terminal_width());
 }
 
 std::string parameters_markdown(const std::vector<ParamSpec>& params) {

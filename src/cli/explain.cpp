@@ -7,13 +7,52 @@
 
 namespace pellucid {
 
+namespace {
+
+Rect parse_box(const std::string& text) {
+  std::vector<int> numbers;
+  for (const std::string& part : split(text, ',')) {
+    int64_t n = 0;
+    if (!parse_int(trim(part), n) || n < 0 || n > 1'000'000) break;
+    numbers.push_back(static_cast<int>(n));
+  }
+  if (numbers.size() != 4 || split(text, ',').size() != 4 || numbers[2] < 1 || numbers[3] < 1) {
+    throw_usage("box is '" + printable(text) + "'; X,Y,WIDTH,HEIGHT in pixels of the picture was expected");
+  }
+  return {numbers[0], numbers[1], numbers[2], numbers[3]};
+}
+
+/// For each parameter's flag, what it means, accepts and is by default; methods that agree share a paragraph.
+std::map<std::string, std::string> parameter_help() {
+  std::map<std::string, std::vector<std::pair<std::string, std::vector<std::string>>>> uses;
+  for (const Method& m : methods()) {
+    for (const ParamSpec& spec : m.params) {
+      const std::string text = spec.help + " It is " + spec.accepts + " (default " +
+                               (spec.default_value.empty() ? "none" : spec.default_value) + ").";
+      auto& variants = uses[spec.name];
+      auto found = std::find_if(variants.begin(), variants.end(), [&](const auto& v) { return v.first == text; });
+      if (found == variants.end()) found = variants.insert(variants.end(), {text, {}});
+      found->second.push_back(m.id);
+    }
+  }
+  std::map<std::string, std::string> help;
+  for (const auto& [name, variants] : uses) {
+    for (const auto& [text, ids] : variants) {
+      help[name] += (help[name].empty() ? "" : "\n") + text + " [" + join(ids, ", ") + "]";
+    }
+  }
+  return help;
+}
+
+}  // namespace
+
 std::function<int(TerminalProgress&)> setup_explain(CLI::App& app, GlobalOptions& global) {
   auto request = std::make_shared<ExplainRequest>();
   request->output = "explanations";
   auto extra = std::make_shared<ParamMap>();
   app.add_option("model", request->model.path, "ONNX file")->required()->type_name("MODEL");
   app.add_option("inputs", request->run.inputs,
-                 "Pictures, folders, globs, or .npy arrays that are already preprocessed")
+                 "Pictures, videos, folders, globs, or .npy arrays that are already preprocessed")
       ->required()
       ->type_name("IMAGE...");
   app.add_option("-m,--method", request->methods,
@@ -34,8 +73,24 @@ std::function<int(TerminalProgress&)> setup_explain(CLI::App& app, GlobalOptions
       ->allow_extra_args(false)
       ->group("What to explain");
   app.add_option("--mask", request->mask,
-                 "What the maps should find, as a picture or a folder of pictures: scores are added")
+                 "What the maps should find, as a picture or a folder of pictures: scores are added; on a dense output "
+                 "also the area a class is summed over")
       ->type_name("PATH")
+      ->group("What to explain");
+  app.add_option_function<std::string>(
+         "--box", [request](const std::string& text) { request->box = parse_box(text); },
+         "The same as a rectangle in pixels of the picture: X,Y,WIDTH,HEIGHT")
+      ->type_name("X,Y,W,H")
+      ->group("What to explain");
+  app.add_option("--regions", request->regions,
+                 "Label picture, or folder of them: each color is a feature for methods that perturb regions")
+      ->type_name("PATH")
+      ->group("What to explain");
+  app.add_option("--background", request->background,
+                 "Folder of pictures to compare with, for methods that average over baselines")
+      ->type_name("DIR")
+      ->group("What to explain");
+  add_integer(app, "--background-count", request->background_count, 1, 100000, "Most pictures taken from it")
       ->group("What to explain");
   app.add_option("--reference", request->reference, "Picture that the target 'similarity' compares with")
       ->type_name("FILE")
@@ -43,6 +98,15 @@ std::function<int(TerminalProgress&)> setup_explain(CLI::App& app, GlobalOptions
   app.add_option("-o,--output", request->output, "Folder for the results (default explanations)")
       ->type_name("DIR")
       ->group("Output");
+  auto segment = std::make_shared<std::string>();
+  add_choice(app, "--segment", *segment, {"grabcut", "box"},
+             "Also make a region of each map: the object by graph cut, with mask and cutout, or the box around the "
+             "largest component")
+      ->group("Output");
+  add_real(app, "--box-threshold", request->box_threshold, 0, 1,
+           "For --segment box, the share of the maximum; 0 takes the papers': 0.2 for cam, 0.15 for others")
+      ->group("Output");
+  app.add_flag("--video", request->video, "Of a video's frames, also write the overlays as an .avi")->group("Output");
   app.add_flag("--report", request->report, "Also write report.html, one page with all pictures")->group("Output");
   std::vector<std::string> maps;
   for (const ColorMap& m : color_maps()) maps.emplace_back(m.name);
@@ -60,13 +124,7 @@ std::function<int(TerminalProgress&)> setup_explain(CLI::App& app, GlobalOptions
          "--no-arrays", [request] { request->write_arrays = false; }, "Write no .npy files")
       ->group("Output");
   // Parameters of methods as flags of their own: --steps 100 reaches every chosen method that has `steps`.
-  std::map<std::string, std::string> help;
-  for (const Method& m : methods()) {
-    for (const ParamSpec& spec : m.params) {
-      std::string& text = help[spec.name];
-      text = text.empty() ? spec.help + " [" + m.id + "]" : text.substr(0, text.size() - 1) + ", " + m.id + "]";
-    }
-  }
+  const std::map<std::string, std::string> help = parameter_help();
   for (const auto& [name, text] : help) {
     std::string flag = name;
     std::replace(flag.begin(), flag.end(), '_', '-');
@@ -77,7 +135,13 @@ std::function<int(TerminalProgress&)> setup_explain(CLI::App& app, GlobalOptions
   }
   add_model_flags(app, request->model);
   add_run_flags(app, request->run);
-  return [request, extra, &global](TerminalProgress& progress) {
+  return [request, extra, segment, &global](TerminalProgress& progress) {
+    request->segment = *segment == "grabcut" ? SegmentMode::kGrabCut
+                       : *segment == "box"   ? SegmentMode::kBox
+                                             : SegmentMode::kNone;
+    if (request->box_threshold > 0 && request->segment != SegmentMode::kBox) {
+      throw_usage("box-threshold needs --segment box");
+    }
     if (!extra->empty()) {
       std::string text;
       ParamMap unused = *extra;
@@ -115,11 +179,14 @@ std::function<int(TerminalProgress&)> setup_explain(CLI::App& app, GlobalOptions
                   << std::round(p.classes[0].probability * 1000) / 10 << " %";
       }
       std::cout << "\n";
+      if (!global.quiet) {
+        for (const std::string& note : p.notes) std::cout << "  note: " << printable(note, 400) << "\n";
+      }
       std::vector<std::vector<std::string>> rows;
       bool scored = false;
       for (const ExplainedMap& m : p.maps) scored = scored || m.localization;
       for (const ExplainedMap& m : p.maps) {
-        std::vector<std::string> row{"  " + m.method.substr(0, 60), printable(m.target, 30),
+        std::vector<std::string> row{"  " + m.method, printable(m.target, 30),
                                      number_text(std::round(m.score * 1000) / 1000),
                                      number_text(std::round(m.milliseconds * 10) / 10)};
         if (scored) {
@@ -134,7 +201,7 @@ std::function<int(TerminalProgress&)> setup_explain(CLI::App& app, GlobalOptions
       std::vector<std::string> header{"  method", "target", "score", "ms"};
       if (scored) header.insert(header.end(), {"IoU", "mass", "hit"});
       header.emplace_back("picture");
-      std::cout << text_table(header, rows);
+      std::cout << text_table(header, rows, terminal_width());
     }
     std::cout << "written to " << printable(request->output) << "/"
               << (request->report ? result.report_file : result.result_file) << "\n";

@@ -76,7 +76,7 @@ std::function<int(TerminalProgress&)> setup_methods(CLI::App& app, GlobalOptions
     }
     std::vector<std::vector<std::string>> rows;
     for (const Method& m : methods()) rows.push_back({m.id, m.family, needs_text(m), m.summary});
-    std::cout << text_table({"method", "family", "needs", "what it shows"}, rows);
+    std::cout << text_table({"method", "family", "needs", "what it shows"}, rows, terminal_width());
     return 0;
   };
 }

@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 #include "pellucid/error.h"
 #include "pellucid/text.h"
+#include "pellucid/video.h"
 #include "tasks/card_json.h"
 
 namespace pellucid {
@@ -11,7 +12,7 @@ namespace pellucid {
 std::function<int(TerminalProgress&)> setup_predict(CLI::App& app, GlobalOptions& global) {
   auto request = std::make_shared<PredictRequest>();
   app.add_option("model", request->model.path, "ONNX file")->required()->type_name("MODEL");
-  app.add_option("inputs", request->run.inputs, "Pictures, folders, globs, or preprocessed .npy arrays")
+  app.add_option("inputs", request->run.inputs, "Pictures, videos, folders, globs, or preprocessed .npy arrays")
       ->required()
       ->type_name("IMAGE...");
   add_integer(app, "--top", request->top, 1, 100000, "Classes to print");
@@ -22,7 +23,7 @@ std::function<int(TerminalProgress&)> setup_predict(CLI::App& app, GlobalOptions
     progress.clear();
     nlohmann::ordered_json json = nlohmann::ordered_json::array();
     for (const PredictedPicture& p : result.pictures) {
-      nlohmann::ordered_json row{{"path", p.path}};
+      nlohmann::ordered_json row{{"path", p.path}, {"name", p.name}};
       if (!p.error.empty()) {
         std::cerr << "pellucid: " << p.error << "\n";
         row["error"] = p.error;
@@ -42,7 +43,7 @@ std::function<int(TerminalProgress&)> setup_predict(CLI::App& app, GlobalOptions
     }
     for (const PredictedPicture& p : result.pictures) {
       if (!p.error.empty()) continue;
-      std::cout << printable(p.path) << "\n";
+      std::cout << printable(named_like_video(p.path) ? p.name : p.path) << "\n";
       std::vector<std::vector<std::string>> rows;
       for (const Prediction& c : p.classes) {
         rows.push_back({"  " + std::to_string(c.index), printable(c.label, 60),

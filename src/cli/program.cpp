@@ -77,6 +77,31 @@ std::string parse_problem(const CLI::App& app, const CLI::ParseError& error,
          (verb ? std::string(verb->get_name()) + " " : std::string()) + "--help)";
 }
 
+constexpr size_t kHelpWidth = 100;  // where the terminal does not say
+
+/// CLI11's help with long descriptions wrapped below one another.
+class WrappedHelp final : public CLI::Formatter {
+ public:
+  std::string make_option(const CLI::Option* option, bool is_positional) const override {
+    const std::string name = "  " + make_option_name(option, is_positional) + make_option_opts(option);
+    const size_t total = terminal_width() ? terminal_width() : kHelpWidth;
+    const size_t indent = get_column_width();
+    std::string text = name;
+    size_t column = name.size();
+    if (column + 1 > indent) {
+      text += "\n";
+      column = 0;
+    }
+    for (const std::string& paragraph : split(make_option_desc(option), '\n')) {
+      for (const std::string& line : wrap_words(paragraph, std::max<size_t>(total - std::min(total, indent), 24))) {
+        text += std::string(indent - column, ' ') + line + "\n";
+        column = 0;
+      }
+    }
+    return column == 0 ? text : text + "\n";
+  }
+};
+
 }  // namespace
 
 const std::vector<Verb>& verbs() {
@@ -235,25 +260,9 @@ void add_run_flags(CLI::App& app, RunOptions& run) {
       ->group("Running");
   add_integer(app, "--max-pixels", run.image_limits.max_pixels, 1, int64_t{1} << 32, "Largest picture accepted")
       ->group("Running");
-}
-
-std::string text_table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows) {
-  std::vector<size_t> width;
-  for (const std::string& h : header) width.push_back(h.size());
-  for (const auto& row : rows) {
-    for (size_t i = 0; i < row.size(); ++i) width[i] = std::max(width[i], row[i].size());
-  }
-  std::string text;
-  const auto line = [&](const std::vector<std::string>& cells) {
-    for (size_t i = 0; i < cells.size(); ++i) {
-      text += cells[i];
-      if (i + 1 < cells.size()) text += std::string(width[i] - cells[i].size() + 2, ' ');
-    }
-    text += '\n';
-  };
-  line(header);
-  for (const auto& row : rows) line(row);
-  return text;
+  add_integer(app, "--every", run.every, 1, int64_t{1} << 40, "Of a video, take every Nth frame")->group("Running");
+  add_integer(app, "--max-frames", run.max_frames, 0, int64_t{1} << 40, "Most frames of one video; 0 takes all")
+      ->group("Running");
 }
 
 int run_program(int argc, char** argv) {
@@ -270,7 +279,9 @@ int run_program(int argc, char** argv) {
     std::vector<std::pair<CLI::App*, std::function<int(TerminalProgress&)>>> runners;
     for (const Verb& verb : verbs()) {
       CLI::App* sub = app.add_subcommand(verb.name, verb.summary);
+      sub->formatter(std::make_shared<WrappedHelp>());
       sub->get_formatter()->column_width(34);
+      sub->set_version_flag("--version", std::string("pellucid ") + PELLUCID_VERSION);
       auto runner = verb.setup(*sub, global);
       sub->add_flag("--json", global.json, "Print the result as JSON on stdout")->group("Running");
       sub->add_flag("-q,--quiet", global.quiet, "No progress bar and no notes")->group("Running");

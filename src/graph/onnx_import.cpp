@@ -2,9 +2,8 @@
 
 #include <fcntl.h>
 #include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <google/protobuf/io/zero_copy_stream_impl.h>
 #include <onnx/onnx_pb.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,40 +22,47 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A regular file mapped read-only; links are followed for the model itself, never for its external data.
-class MappedFile {
+constexpr int kReadBlock = 1 << 20;
+
+/// A regular file to be read, never mapped: a mapped file that shrinks under the reader ends the process by SIGBUS.
+/// Links are followed for the model itself, never for its external data.
+class OpenedFile {
  public:
-  MappedFile(const std::string& path, bool follow_links, const std::string& prefix) {
-    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | (follow_links ? 0 : O_NOFOLLOW));
-    if (fd < 0)
+  OpenedFile(const std::string& path, bool follow_links, const std::string& prefix)
+      : fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | (follow_links ? 0 : O_NOFOLLOW))) {
+    if (fd_ < 0)
       throw_invalid(prefix +
                     (errno == ELOOP ? "is a symbolic link" : std::string("cannot be opened: ") + strerror(errno)));
     struct stat info {};
-    if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
-      ::close(fd);
+    if (::fstat(fd_, &info) != 0 || !S_ISREG(info.st_mode)) {
+      ::close(fd_);
       throw_invalid(prefix + "is not a regular file");
     }
     links_ = static_cast<int64_t>(info.st_nlink);
     size_ = static_cast<int64_t>(info.st_size);
-    if (size_ > 0) {
-      void* p = ::mmap(nullptr, static_cast<size_t>(size_), PROT_READ, MAP_PRIVATE, fd, 0);
-      ::close(fd);
-      if (p == MAP_FAILED) throw_invalid(prefix + "cannot be read: " + strerror(errno));
-      data_ = static_cast<const char*>(p);
-    } else {
-      ::close(fd);
-    }
   }
-  ~MappedFile() {
-    if (data_) ::munmap(const_cast<char*>(data_), static_cast<size_t>(size_));
-  }
-  MappedFile(const MappedFile&) = delete;
-  MappedFile& operator=(const MappedFile&) = delete;
-  std::string_view bytes() const { return {data_ ? data_ : "", static_cast<size_t>(size_)}; }
+  ~OpenedFile() { ::close(fd_); }
+  OpenedFile(const OpenedFile&) = delete;
+  OpenedFile& operator=(const OpenedFile&) = delete;
+  int descriptor() const { return fd_; }
+  int64_t size() const { return size_; }  ///< When it was opened.
   int64_t links() const { return links_; }
+  /// False when the file has become too short, or cannot be read.
+  bool read_at(int64_t offset, void* out, int64_t count) const {
+    auto* to = static_cast<char*>(out);
+    while (count > 0) {
+      const ssize_t got = ::pread(fd_, to, static_cast<size_t>(count), offset);
+      if (got < 0 && errno == EINTR) continue;
+      if (got <= 0) return false;
+      to += got;
+      offset += got;
+      count -= got;
+    }
+    return true;
+  }
 
  private:
-  const char* data_ = nullptr;
+  int fd_;
   int64_t size_ = 0;
   int64_t links_ = 0;
 };
@@ -435,19 +441,24 @@ class Importer {
       std::error_code ec;
       if (fs::is_symlink(fs::symlink_status(walk, ec))) throw_invalid(about + "goes through a symbolic link");
     }
-    MappedFile file(path.string(), /*follow_links=*/false, about);
+    const OpenedFile file(path.string(), /*follow_links=*/false, about);
     // A hard link may name a file of another folder.
     if (file.links() > 1) throw_invalid(about + "has more than one hard link");
     if (length != bytes) {
       throw_invalid(about + "has length " + std::to_string(length) + " but " + shape_text(shape) + " needs " +
                     std::to_string(bytes));
     }
-    const auto size = static_cast<int64_t>(file.bytes().size());
+    const int64_t size = file.size();
     if (offset > size || length > size - offset) {
       throw_invalid(about + "has " + std::to_string(size) + " bytes; offset " + std::to_string(offset) +
                     " and length " + std::to_string(length) + " reach past its end");
     }
-    return copy_bytes(file.bytes().data() + offset, proto.data_type(), type, shape);
+    Tensor data = at::empty({bytes}, at::kByte);
+    if (!file.read_at(offset, data.data_ptr(), bytes)) throw_invalid(about + "became shorter while it was read");
+    if (stored_size(proto.data_type()) == static_cast<int64_t>(c10::elementSize(type)) && type != at::kBool) {
+      return data.view(type).view(shape);
+    }
+    return copy_bytes(static_cast<const char*>(data.data_ptr()), proto.data_type(), type, shape);
   }
 
   static void check_location(const std::string& location, const std::string& where) {
@@ -472,19 +483,18 @@ class Importer {
   std::set<std::string> initializers_;
 };
 
-Graph import_bytes(std::string_view bytes, const std::string& name, const std::string& folder,
-                   const LoadOptions& options) {
-  if (bytes.empty()) throw_invalid(name + ": the file is empty; an ONNX model was expected");
-  if (static_cast<int64_t>(bytes.size()) > options.max_bytes) {
-    throw_invalid(name + ": the file has " + std::to_string(bytes.size() >> 20) + " MiB; at most " +
+Graph import_stream(google::protobuf::io::ZeroCopyInputStream& stream, int64_t size, const std::string& name,
+                    const std::string& folder, const LoadOptions& options) {
+  if (size == 0) throw_invalid(name + ": the file is empty; an ONNX model was expected");
+  if (size > options.max_bytes) {
+    throw_invalid(name + ": the file has " + std::to_string(size >> 20) + " MiB; at most " +
                   std::to_string(options.max_bytes >> 20) + " are accepted");
   }
-  if (bytes.size() > INT_MAX) {
+  if (size > INT_MAX) {
     throw_unsupported(name +
                       ": the file is larger than 2 GiB, the limit of the format; store the weights as external data");
   }
   onnx::ModelProto model;
-  google::protobuf::io::ArrayInputStream stream(bytes.data(), static_cast<int>(bytes.size()));
   google::protobuf::io::CodedInputStream coded(&stream);
   coded.SetTotalBytesLimit(INT_MAX);
   google::protobuf::LogSilencer silence;
@@ -499,13 +509,16 @@ Graph import_bytes(std::string_view bytes, const std::string& name, const std::s
 Graph load_onnx(const std::string& path, const LoadOptions& options) {
   const fs::path p = fs::u8path(path);
   const std::string name = printable(p.filename().string());
-  const MappedFile file(path, /*follow_links=*/true, printable(path) + ": ");
+  const OpenedFile file(path, /*follow_links=*/true, printable(path) + ": ");
   const fs::path folder = p.has_parent_path() ? p.parent_path() : fs::path(".");
-  return import_bytes(file.bytes(), name, folder.string(), options);
+  google::protobuf::io::FileInputStream stream(file.descriptor(), kReadBlock);
+  return import_stream(stream, file.size(), name, folder.string(), options);
 }
 
 Graph parse_onnx(std::string_view bytes, const std::string& name, const LoadOptions& options) {
-  return import_bytes(bytes, name, std::string(), options);
+  google::protobuf::io::ArrayInputStream stream(bytes.data(),
+                                                static_cast<int>(std::min<size_t>(bytes.size(), INT_MAX)));
+  return import_stream(stream, static_cast<int64_t>(bytes.size()), name, std::string(), options);
 }
 
 }  // namespace pellucid

@@ -189,13 +189,25 @@ Image overlay(const Image& photo, const Image& colors, double opacity) {
 
 Image overlay(const Image& photo, const Heatmap& heatmap, const ColorMap& color_map, double opacity) {
   check_image(photo, "overlay: photo");
-  if (photo.width == heatmap.width && photo.height == heatmap.height) {
-    return overlay(photo, colorize(heatmap, color_map), opacity);
+  Heatmap fitted = heatmap;
+  if (photo.width != heatmap.width || photo.height != heatmap.height) {
+    fitted = {photo.width, photo.height,
+              resize_map(heatmap.values.data(), heatmap.height, heatmap.width, photo.height, photo.width),
+              heatmap.range};
   }
-  Heatmap fitted{photo.width, photo.height,
-                 resize_map(heatmap.values.data(), heatmap.height, heatmap.width, photo.height, photo.width),
-                 heatmap.range};
-  return overlay(photo, colorize(fitted, color_map), opacity);
+  const Image colors = colorize(fitted, color_map);
+  const bool graded =
+      fitted.range.is_signed && color_map.kind == ColorMapKind::kDiverging && opacity > 0 && opacity < 1;
+  if (!graded) return overlay(photo, colors, opacity);
+  Image blend = rgb_from(photo);
+  const double gain = opacity / (1 - opacity);
+  for (size_t i = 0; i < fitted.values.size(); ++i) {
+    const double weight = std::min(1.0, std::abs(fitted.values[i]) * gain);
+    for (size_t c = 3 * i; c < 3 * i + 3; ++c) {
+      blend.pixels[c] = byte_from(weight * colors.pixels[c] + (1 - weight) * blend.pixels[c]);
+    }
+  }
+  return blend;
 }
 
 Image color_bar(const ColorMap& color_map, const ValueRange& range, int width, int height, Color background,

@@ -24,8 +24,33 @@ struct Layout {
   int margin = 0, gap = 0;
   int header_height = 0, title_lines = 0, text_lines = 0, bar_height = 0, text_height = 0;
   TextStyle header, subtitle, title, line;
+  std::vector<std::pair<int, int>> places;  ///< Of each cell: column, row.
   int cell_height() const { return box_height + text_height; }
 };
+
+/// Cells from left to right, a new row where one is full or a cell asks for it. Returns the number of rows.
+int place_cells(const std::vector<SheetCell>& cells, int columns, std::vector<std::pair<int, int>>& places) {
+  int column = 0, row = 0;
+  places.clear();
+  for (const SheetCell& cell : cells) {
+    if (column == columns || (cell.new_row && column > 0)) {
+      column = 0;
+      ++row;
+    }
+    places.emplace_back(column++, row);
+  }
+  return row + 1;
+}
+
+/// The most cells between one that begins a row and the next.
+int longest_group(const std::vector<SheetCell>& cells) {
+  int longest = 0, length = 0;
+  for (const SheetCell& cell : cells) {
+    length = cell.new_row ? 1 : length + 1;
+    longest = std::max(longest, length);
+  }
+  return longest;
+}
 
 /// The size a picture is drawn at: as wide as the cell unless that makes it too high.
 void fitted_size(const Image& image, int cell_width, int box_height, int& width, int& height) {
@@ -96,11 +121,13 @@ Layout layout_of(const ContactSheet& sheet) {
     const double ratio = static_cast<double>(layout.cell_height() + layout.gap) / (layout.cell_width + layout.gap);
     layout.columns = static_cast<int>(std::lround(std::sqrt(kProportion * count * ratio)));
   }
-  layout.columns = std::clamp(layout.columns, 1, count);
-  layout.rows = (count + layout.columns - 1) / layout.columns;
+  const int longest = longest_group(sheet.cells);
+  layout.columns = std::clamp(layout.columns, 1, longest);
+  layout.rows = (longest + layout.columns - 1) / layout.columns;
   // A chosen number of columns is evened out, so that the last row is not left with one cell where two rows could
   // share.
-  if (sheet.columns == 0) layout.columns = (count + layout.rows - 1) / layout.rows;
+  if (sheet.columns == 0) layout.columns = (longest + layout.rows - 1) / layout.rows;
+  layout.rows = place_cells(sheet.cells, layout.columns, layout.places);
   return layout;
 }
 
@@ -180,7 +207,7 @@ Image draw_contact_sheet(const ContactSheet& sheet) {
   heading(sheet.subtitle, layout.subtitle, palette.soft_ink);
 
   for (size_t i = 0; i < sheet.cells.size(); ++i) {
-    const int column = static_cast<int>(i) % layout.columns, row = static_cast<int>(i) / layout.columns;
+    const auto [column, row] = layout.places[i];
     draw_cell(canvas, sheet.cells[i], layout, palette, layout.margin + column * (layout.cell_width + layout.gap),
               layout.margin + layout.header_height + row * (layout.cell_height() + layout.gap));
   }

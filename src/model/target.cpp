@@ -18,6 +18,15 @@ std::string lower(std::string text) {
 
 bool starts_with(const std::string& text, const char* prefix) { return text.rfind(prefix, 0) == 0; }
 
+/// Whether `part` stands in `text` with no letter or digit beside it.
+bool has_word(const std::string& text, const std::string& part) {
+  const auto in_word = [&](size_t i) { return i < text.size() && std::isalnum(static_cast<unsigned char>(text[i])); };
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) {
+    if ((at == 0 || !in_word(at - 1)) && !in_word(at + part.size())) return true;
+  }
+  return false;
+}
+
 std::vector<int64_t> indices_from(const std::string& text, const std::string& whole) {
   std::vector<int64_t> numbers;
   for (const std::string& part : split(text, ',')) {
@@ -28,6 +37,21 @@ std::vector<int64_t> indices_from(const std::string& text, const std::string& wh
     numbers.push_back(n);
   }
   return numbers;
+}
+
+/// Masks [H,W] or [N,H,W] at the size of a dense output, bool [N,h,w].
+Tensor dense_masks(const Tensor& mask, const Tensor& value) {
+  const Shape size{value.size(2), value.size(3)};
+  const Tensor planes = mask.ne(0).to(at::kFloat).view({-1, 1, mask.size(-2), mask.size(-1)});
+  if (planes.size(0) != 1 && planes.size(0) != value.size(0)) {
+    throw_usage("target: " + std::to_string(planes.size(0)) + " masks for " + std::to_string(value.size(0)) +
+                " pictures");
+  }
+  Tensor nearest = at::upsample_nearest2d(planes, size).gt(0);
+  // What is smaller than a position of the output must not vanish between two of them.
+  const Tensor touched = std::get<0>(at::adaptive_max_pool2d(planes, size)).gt(0);
+  nearest = at::where(nearest.flatten(1).any(1).view({-1, 1, 1, 1}), nearest, touched);
+  return nearest.squeeze(1).expand({value.size(0), size[0], size[1]}).to(value.device());
 }
 
 }  // namespace
@@ -94,13 +118,14 @@ int64_t class_from_name(const std::string& name, const ModelCard& card, int64_t 
     return index;
   }
   const std::string wanted = lower(name);
-  std::vector<int64_t> exact, partial;
+  std::vector<int64_t> exact, words, partial;
   for (size_t i = 0; i < card.labels.size() && static_cast<int64_t>(i) < num_classes; ++i) {
     const std::string label = lower(card.labels[i]);
     if (label == wanted) exact.push_back(static_cast<int64_t>(i));
+    if (has_word(label, wanted)) words.push_back(static_cast<int64_t>(i));
     if (label.find(wanted) != std::string::npos) partial.push_back(static_cast<int64_t>(i));
   }
-  const std::vector<int64_t>& found = exact.empty() ? partial : exact;
+  const std::vector<int64_t>& found = !exact.empty() ? exact : !words.empty() ? words : partial;
   if (found.size() == 1) return found.front();
   if (card.labels.empty()) {
     throw_usage("target: '" + printable(name) + "' is not a class index, and the model has no labels (--labels FILE)");
@@ -124,6 +149,10 @@ ValueId target_value(const Target& target, const LayerTable& layers, const Graph
       for (const ValueId id : graph.outputs()) {
         names.push_back(graph.value(id).name);
         if (names.back() == target.layer || target.layer.empty()) return id;
+      }
+      int64_t position = 0;
+      if (parse_int(target.layer, position) && position >= 0 && position < static_cast<int64_t>(names.size())) {
+        return graph.outputs()[static_cast<size_t>(position)];
       }
       throw_usage(graph.name + ": no output '" + printable(target.layer) + "'" + did_you_mean(target.layer, names) +
                   "; the outputs are " + join(names, ", "));
@@ -196,12 +225,12 @@ BoundTarget::BoundTarget(const Target& target, const LayerTable& layers, const M
   }
   if (dense_) {
     if (target.mask.defined()) {
-      const Tensor m =
-          at::upsample_nearest2d(target.mask.to(at::kFloat).unsqueeze(0).unsqueeze(0), {value.size(2), value.size(3)});
-      masks_ = m[0].gt(0).expand({count_, value.size(2), value.size(3)}).to(value.device());
-    } else {
+      masks_ = dense_masks(target.mask, value);
+    }
+    if (!target.mask.defined() || target.mask.dim() == 3) {
       const Tensor winner = binary_ ? value.select(1, 0).gt(0).to(at::kLong) : value.argmax(1);
-      masks_ = winner.eq(classes_.to(value.device()).view({-1, 1, 1}));
+      const Tensor won = winner.eq(classes_.to(value.device()).view({-1, 1, 1}));
+      masks_ = masks_.defined() ? at::where(masks_.flatten(1).any(1).view({-1, 1, 1}), masks_, won) : won;
     }
     for (int64_t i = 0; i < count_; ++i) {
       if (!masks_[i].any().item<bool>()) {

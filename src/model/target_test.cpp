@@ -128,6 +128,15 @@ TEST(Target, DenseOutputsAreSummedOverAMask) {
   const BoundTarget masked = n.context(target).target;
   EXPECT_TRUE(masked.is_dense());
   EXPECT_TRUE(within(masked.score(n.input), doubles({5}, {1}), kExact));
+  const Tensor mask = target.mask;
+  target.mask = mask.unsqueeze(0);  // one for each image
+  EXPECT_TRUE(within(n.context(target).target.score(n.input), doubles({5}, {1}), kExact));
+  // All zero means that this image has none: the area where the class wins, as above without a mask.
+  target.mask = at::zeros({1, 4, 4});
+  Target plain = target;
+  plain.mask = Tensor();
+  EXPECT_TRUE(within(n.context(target).target.score(n.input), n.context(plain).target.score(n.input), kExact));
+  target.mask = mask;
   const double p = 1 / (1 + std::exp(7.0 - 5.0));
   EXPECT_TRUE(within(masked.probability(n.input), doubles({p}, {1}), kExact));
   const Explainer all_zero(n.network.graph(), doubles({1, 1, 1, 1, 0, 0, 0, 0}, {1, 2, 2, 2}));

@@ -12,6 +12,7 @@
 #include "tasks/cam_layers.h"
 #include "tasks/evaluation_report.h"
 #include "tasks/judged_pictures.h"
+#include "tasks/run_model.h"
 #include "tasks/shipped_models.h"
 
 namespace pellucid {
@@ -167,19 +168,8 @@ class SetEvaluator {
     batch.table = table_for(batch.input.sizes().slice(1).vec());
     const Target target = Target::parse(batch.pictures.front().target);
     const ValueId id = target_value(target, *batch.table, model_.network.graph());
-    batch.target = std::make_unique<BoundTarget>(target, *batch.table, model_.card, id, forward(batch.input, id));
+    batch.target = std::make_unique<BoundTarget>(target, *batch.table, model_.card, id, forward(model_.network, batch.input, id, whole_));
     return batch;
-  }
-
-  Tensor forward(const Tensor& input, ValueId value) const {
-    Request request;
-    request.capture = {value};
-    if (model_.network.batches_safely()) return model_.network.run({input}, request, whole_).at(value);
-    TensorList parts;
-    for (int64_t i = 0; i < input.size(0); ++i) {
-      parts.push_back(model_.network.run({input.narrow(0, i, 1)}, request, whole_).at(value));
-    }
-    return at::cat(parts);
   }
 
   /// The next pictures of one shape and one target that the network gets right.
@@ -225,7 +215,7 @@ class SetEvaluator {
   }
 
   Tensor probabilities(const Batch& batch) const {
-    const Tensor p = batch.target->probability(forward(batch.input, batch.target->value()));
+    const Tensor p = batch.target->probability(forward(model_.network, batch.input, batch.target->value(), whole_));
     return p.defined() ? p.to(at::kCPU).to(at::kDouble) : p;
   }
 
@@ -234,7 +224,7 @@ class SetEvaluator {
     const auto table = table_for(judged.picture.input.sizes().slice(1).vec());
     const Tensor input =
         judged.picture.input.to(at::TensorOptions().device(model_.network.device()).dtype(model_.network.dtype()));
-    const Tensor logits = forward(input, table->logits());
+    const Tensor logits = forward(model_.network, input, table->logits(), whole_);
     if (logits.dim() != 2) return true;  // only classifiers can be wrong
     const auto answer = logits.argmax(1).item<int64_t>();
     return std::find(judged.right.begin(), judged.right.end(), answer) != judged.right.end();

@@ -6,6 +6,7 @@
 #include "pellucid/tasks.h"
 #include "pellucid/text.h"
 #include "tasks/card_json.h"
+#include "tasks/run_model.h"
 
 namespace pellucid {
 
@@ -58,6 +59,28 @@ LoadedModel load_model(const ModelOptions& options) {
   network.device = options.device;
   network.precision = options.precision;
   return {options.path, Network(std::move(graph), network), std::move(card)};
+}
+
+Tensor forward(const Network& network, const Tensor& input, ValueId value, const Progress* progress) {
+  Request request;
+  request.capture.push_back(value);
+  if (network.batches_safely()) return network.run({input}, request, progress).at(value);
+  TensorList parts;
+  for (int64_t i = 0; i < input.size(0); ++i) {
+    parts.push_back(network.run({input.narrow(0, i, 1)}, request, progress).at(value));
+  }
+  return at::cat(parts);
+}
+
+Tensor batch_of(const std::vector<const Picture*>& pictures, const Network& network) {
+  TensorList inputs;
+  for (const Picture* p : pictures) inputs.push_back(p->input);
+  return at::cat(inputs).to(at::TensorOptions().device(network.device()).dtype(network.dtype()));
+}
+
+std::string score_problem(const Tensor& scores) {
+  return !scores.is_floating_point() || at::isfinite(scores).all().item<bool>() ? std::string()
+                                                                                : "the network's scores are not finite";
 }
 
 std::vector<std::vector<Prediction>> top_classes(const Tensor& logits, const LoadedModel& model,

@@ -8,6 +8,8 @@
 #include "pellucid/npy.h"
 #include "pellucid/tasks.h"
 #include "pellucid/text.h"
+#include "pellucid/video.h"
+#include "tasks/picture_reader.h"
 
 namespace pellucid {
 
@@ -25,7 +27,7 @@ std::string lower_extension(const fs::path& path) {
 bool looks_like_input(const fs::path& path) {
   static const std::set<std::string> known{".png",  ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif",
                                            ".tiff", ".ppm", ".pgm",  ".pbm", ".pnm", ".npy"};
-  return known.count(lower_extension(path)) > 0;
+  return known.count(lower_extension(path)) > 0 || named_like_video(path.string());
 }
 
 bool hidden(const fs::path& path) {
@@ -95,7 +97,8 @@ std::vector<std::string> expand_inputs(const std::vector<std::string>& names) {
     if (fs::is_directory(path, ec)) {
       add_folder(path, found);
       if (found.empty())
-        throw_invalid(printable(name) + ": the folder holds no pictures (" + image_formats() + ") or .npy files");
+        throw_invalid(printable(name) + ": the folder holds no pictures (" + image_formats() +
+                      "), videos or .npy files");
     } else if (fs::exists(path, ec)) {
       found.insert(name);
     } else if (name.find_first_of("*?") != std::string::npos) {
@@ -183,7 +186,17 @@ Picture picture_from_image(Image photo, const std::string& path, const std::stri
 
 std::vector<Picture> load_pictures(const std::string& path, const std::string& name, const LoadedModel& model,
                                    const ImageLimits& limits) {
-  if (lower_extension(fs::u8path(path)) != ".npy") return {load_picture(path, name, model, limits)};
+  std::vector<Picture> pictures;
+  for (ReadPicture& one : read_pictures(path, name, model, limits)) {
+    if (!one.error.empty()) throw_invalid(one.error);
+    pictures.push_back(std::move(one.picture));
+  }
+  return pictures;
+}
+
+std::vector<ReadPicture> read_pictures(const std::string& path, const std::string& name, const LoadedModel& model,
+                                       const ImageLimits& limits) {
+  if (lower_extension(fs::u8path(path)) != ".npy") return {{load_picture(path, name, model, limits), {}}};
   const ModelCard& card = model.card;
   NpyLimits npy_limits;
   npy_limits.max_bytes = std::max<int64_t>(limits.max_bytes, limits.max_pixels * 16);
@@ -199,16 +212,21 @@ std::vector<Picture> load_pictures(const std::string& path, const std::string& n
   }
   const std::vector<float> numbers = array.floats();
   const Tensor all = at::tensor(numbers, at::kFloat).view(shape);
-  if (!at::isfinite(all).all().item<bool>()) throw_invalid(file + ": holds numbers that are not finite");
-  std::vector<Picture> pictures;
+  std::vector<ReadPicture> pictures;
   for (int64_t i = 0; i < shape[0]; ++i) {
-    Picture p;
+    ReadPicture one;
+    Picture& p = one.picture;
     p.path = path;
     p.name = shape[0] == 1 ? name : name + "." + std::to_string(i);
     p.input = all.narrow(0, i, 1).clone();
-    p.photo = image_from_tensor(p.input, card);
-    p.seen = p.content = {0, 0, p.photo.width, p.photo.height};
-    pictures.push_back(std::move(p));
+    if (at::isfinite(p.input).all().item<bool>()) {
+      p.photo = image_from_tensor(p.input, card);
+      p.seen = p.content = {0, 0, p.photo.width, p.photo.height};
+    } else {
+      one.error =
+          file + ": holds numbers that are not finite" + (shape[0] == 1 ? "" : ", in array " + std::to_string(i));
+    }
+    pictures.push_back(std::move(one));
   }
   return pictures;
 }

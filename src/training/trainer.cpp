@@ -34,12 +34,26 @@ std::vector<ValueId> trained_values(const Graph& graph) {
   return ids;
 }
 
+/// A graph of float64 weights is trained in float64, every other in float32.
+NetworkOptions network_options(const Graph& graph) {
+  NetworkOptions options;
+  for (const ValueId id : trained_values(graph)) {
+    if (graph.value(id).constant.scalar_type() == at::kDouble) options.precision = Precision::kFloat64;
+  }
+  return options;
+}
+
+Network network_from(Graph graph) {
+  const NetworkOptions options = network_options(graph);
+  return Network(std::move(graph), options);
+}
+
 }  // namespace
 
 struct Trainer::Impl {
-  Impl(Graph g, TrainingOptions o) : network(std::move(g)), options(o) {
+  Impl(Graph g, TrainingOptions o) : network(network_from(std::move(g))), options(o) {
     for (const ValueId id : trained_values(network.graph())) {
-      Tensor leaf = network.graph().value(id).constant.clone();
+      Tensor leaf = network.graph().value(id).constant.to(network.dtype(), /*non_blocking=*/false, /*copy=*/true);
       if (leaf.dim() == 4) leaf = leaf.contiguous(at::MemoryFormat::ChannelsLast);
       constants[id] = leaf.requires_grad_(true);
       momentum[id] = at::zeros_like(leaf);
@@ -93,7 +107,8 @@ Trainer::EpochReport Trainer::train_epoch(const BatchSource& batches, int64_t st
     request.capture = {logits};
     request.constants = t.constants;
     Values statistics;
-    const Tensor scores = t.network.run_with_autograd({batch.input}, request, {true, &statistics}).at(logits);
+    const Tensor scores =
+        t.network.run_with_autograd({batch.input.to(t.network.dtype())}, request, {true, &statistics}).at(logits);
     const Tensor loss = at::cross_entropy_loss(scores, batch.labels);
     TensorList leaves;
     for (const auto& [id, leaf] : t.constants) {
@@ -126,7 +141,10 @@ Trainer::EpochReport Trainer::train_epoch(const BatchSource& batches, int64_t st
 
 Graph Trainer::graph() const {
   std::map<ValueId, Tensor> now;
-  for (const auto& [id, leaf] : impl_->constants) now[id] = leaf.detach().clone().contiguous();
+  for (const auto& [id, leaf] : impl_->constants) {
+    const at::ScalarType stored = impl_->network.graph().value(id).constant.scalar_type();
+    now[id] = leaf.detach().clone().contiguous().to(stored);
+  }
   return impl_->network.graph().with_constants(now);
 }
 
@@ -192,7 +210,8 @@ double accuracy(const Network& network, const BatchSource& batches, int64_t num_
   double correct = 0, seen = 0;
   for (int64_t i = 0; i < num_batches; ++i) {
     const TrainingBatch batch = batches(0, i);
-    correct += network.run(batch.input)[0].argmax(1).to(at::kCPU).eq(batch.labels).sum().item<double>();
+    correct +=
+        network.run(batch.input.to(network.dtype()))[0].argmax(1).to(at::kCPU).eq(batch.labels).sum().item<double>();
     seen += static_cast<double>(batch.labels.size(0));
   }
   return seen > 0 ? correct / seen : 0;

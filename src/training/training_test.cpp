@@ -115,6 +115,29 @@ TEST(Trainer, StepsAgainstTheGradient) {
   }
 }
 
+// The same small network with float64 weights learns in float64, from float32 batches, and stays float64.
+TEST(Trainer, TrainsFloat64GraphsInFloat64) {
+  LayerBuilder b(1, {-1, 3, 4, 4});
+  b.conv_with("c1", "x", b.random.normal({2, 3, 3, 3}), b.random.normal({2}));
+  const Graph graph = b.head_with("c1", b.random.normal({2, 2}), b.random.normal({2}));
+  ASSERT_EQ(graph.value(graph.find("c1.w")).constant.scalar_type(), at::kDouble);
+  TrainingOptions options;
+  options.epochs = 1;
+  options.momentum = 0;
+  options.weight_decay = 0;
+  options.learning_rate = 0.1;
+  const Tensor x = Random(5).normal({6, 3, 4, 4}).to(at::kFloat);
+  const Tensor labels = at::tensor({0, 1, 0, 1, 1, 0}, at::TensorOptions(at::kLong));
+  Trainer trainer(graph, options);
+  const auto report = trainer.train_epoch([&](int64_t, int64_t) { return TrainingBatch{x, labels}; }, 1);
+  const double loss =
+      at::cross_entropy_loss(Network(graph, in_float64()).run(x.to(at::kDouble))[0], labels).item<double>();
+  EXPECT_NEAR(report.loss, loss, 1e-12);
+  const Tensor trained = trainer.graph().value(graph.find("c1.w")).constant;
+  EXPECT_EQ(trained.scalar_type(), at::kDouble);
+  EXPECT_GT((trained - graph.value(graph.find("c1.w")).constant).abs().max().item<double>(), 0);
+}
+
 // Interrupted and resumed equals uninterrupted, to the bit: momentum, statistics and the schedule are all kept.
 TEST(Trainer, ResumesWhereItStopped) {
   const TemporaryFolder folder;
