@@ -177,6 +177,12 @@ Picture load_picture(const std::string& path, const std::string& name, const Loa
   return p;
 }
 
+ModelView view_of(const Picture& picture, const ModelCard& card) {
+  const int64_t row_axis = card.channels_first ? 2 : 1;
+  return {picture.seen, picture.content, static_cast<int>(picture.input.size(row_axis + 1)),
+          static_cast<int>(picture.input.size(row_axis))};
+}
+
 std::vector<Picture> load_pictures(const std::string& path, const std::string& name, const LoadedModel& model,
                                    const ImageLimits& limits) {
   if (lower_extension(fs::u8path(path)) != ".npy") return {load_picture(path, name, model, limits)};
