@@ -240,7 +240,8 @@ TEST_F(Cli, RefusesUnknownVerbsAndFlagsWithTheNearest) {
       "seismic, piyg was "
       "expected; did you mean 'viridis'?");
   bad({"completion", "powershell"}, 2, "completion: shell is 'powershell'; bash, zsh or fish was expected");
-  bad({"dataset", "mnist", "-o", "x"}, 2, "no data set 'mnist'; the generated sets are an8flower-single, an8flower-double, parts, scenes, shortcut");
+  bad({"dataset", "mnist", "-o", "x"}, 2,
+      "no data set 'mnist'; the generated sets are an8flower-single, an8flower-double, parts, scenes, shortcut");
   bad({"dataset", "part", "-o", "x"}, 2,
       "no data set 'part'; the generated sets are an8flower-single, an8flower-double, parts, scenes, shortcut; did you "
       "mean 'parts'?");

@@ -14,8 +14,9 @@ namespace pellucid {
 /// A part of what a picture shows, of which it is known whether it can matter.
 struct GroundTruthPart {
   std::string name;
-  Image coverage;               ///< 1 channel, share of each pixel in which the part is seen, rounded to 0..255
-  bool discriminative = false;  ///< The class can be told from it, wholly or partly; the other parts know nothing of it.
+  Image coverage;  ///< 1 channel, share of each pixel in which the part is seen, rounded to 0..255
+  bool discriminative =
+      false;  ///< The class can be told from it, wholly or partly; the other parts know nothing of it.
 
   /// 255 where it covers at least half of the pixel, else 0.
   Image mask() const;

@@ -194,9 +194,9 @@ struct ModelInfo {
 };
 ModelInfo inspect(const LoadedModel& model);
 
-/// What each part of a generated picture is worth to a network: the logit of the request's class less the logit when the
-/// part is deleted, in the order of the set's parts (the single-deletion score of Hesse, Schaub-Meyer, Roth, ICCV 2023).
-/// Parts already in `removed_parts` are worth 0. The picture is drawn at the card's size, which must be square.
+/// What each part of a generated picture is worth to a network: the logit of the request's class less the logit when
+/// the part is deleted, in the order of the set's parts (the single-deletion score of Hesse, Schaub-Meyer, Roth, ICCV
+/// 2023). Parts already in `removed_parts` are worth 0. The picture is drawn at the card's size, which must be square.
 std::vector<double> part_importance(const Network& network, const ModelCard& card, const GroundTruthSet& set,
                                     GroundTruthRequest request);
 

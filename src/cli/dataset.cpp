@@ -15,7 +15,8 @@ std::function<int(TerminalProgress&)> setup_dataset(CLI::App& app, GlobalOptions
   };
   auto o = std::make_shared<Options>();
   std::string sets;
-  for (const GroundTruthSet& set : ground_truth_sets()) sets += (sets.empty() ? "" : "; ") + set.name + ": " + set.summary;
+  for (const GroundTruthSet& set : ground_truth_sets())
+    sets += (sets.empty() ? "" : "; ") + set.name + ": " + set.summary;
   app.add_option("name", o->name, sets)->required()->type_name("NAME");
   add_choice(app, "--variant", o->variant, {"single-6c", "double-12c"}, "With the name an8flower: which one");
   add_integer(app, "--per-class", o->per_class, 1, 1000000, "Pictures of each class");
@@ -26,7 +27,8 @@ std::function<int(TerminalProgress&)> setup_dataset(CLI::App& app, GlobalOptions
   app.add_option("-o,--output", o->request.output, "Folder")->required()->type_name("DIR");
   return [o](TerminalProgress& progress) {
     DatasetRequest& request = o->request;
-    request.name = o->name == "an8flower" ? (o->variant == "double-12c" ? "an8flower-double" : "an8flower-single") : o->name;
+    request.name =
+        o->name == "an8flower" ? (o->variant == "double-12c" ? "an8flower-double" : "an8flower-single") : o->name;
     request.per_class = o->per_class;
     request.seed = static_cast<uint64_t>(o->seed);
     request.size = static_cast<int>(o->size);

@@ -46,7 +46,8 @@ class Coco final : public Annotations::Source {
       : name_(printable(fs::u8path(path).filename().string())), limits_(limits) {
     read(path);
     for (size_t i = 0; i < photos_.size(); ++i) {
-      if (!by_id_.emplace(photos_[i].id, i).second) fail("images", "id " + std::to_string(photos_[i].id) + " occurs twice");
+      if (!by_id_.emplace(photos_[i].id, i).second)
+        fail("images", "id " + std::to_string(photos_[i].id) + " occurs twice");
       by_file_[fs::u8path(photos_[i].file).filename().string()].push_back(i);
     }
     for (const auto& [id, label] : labels_) classes.push_back(label);
@@ -240,7 +241,8 @@ class Coco final : public Annotations::Source {
   void take_category(const json& object) {
     const std::string where = "category " + std::to_string(labels_.size() + 1);
     const int64_t id = integer(object, "id", where, INT64_MIN, INT64_MAX);
-    if (!labels_.emplace(id, text(object, "name", where)).second) fail(where, "id " + std::to_string(id) + " occurs twice");
+    if (!labels_.emplace(id, text(object, "name", where)).second)
+      fail(where, "id " + std::to_string(id) + " occurs twice");
   }
 
   void take_annotation(const json& object) {
@@ -312,7 +314,8 @@ class Coco final : public Annotations::Source {
     } else if (counts != object.end() && counts->is_array()) {
       shape.runs.reserve(counts->size());
       for (const json& run : *counts) {
-        if (!run.is_number_unsigned() || run.get<uint64_t>() > most) fail(where, "a run length is " + run.dump().substr(0, 24));
+        if (!run.is_number_unsigned() || run.get<uint64_t>() > most)
+          fail(where, "a run length is " + run.dump().substr(0, 24));
         shape.runs.push_back(run.get<int64_t>());
       }
     } else {

@@ -26,8 +26,8 @@ std::string drawing(const Image& mask) {
 
 std::string coco(const std::string& annotation, const std::string& images = "") {
   return "{\"info\":{\"year\":2017},\"images\":[" +
-         (images.empty() ? R"({"id":7,"file_name":"a.jpg","width":4,"height":3})" : images) +
-         R"(],"annotations":[)" + annotation + R"(],"categories":[{"id":18,"name":"dog"},{"id":3,"name":"car"}]})";
+         (images.empty() ? R"({"id":7,"file_name":"a.jpg","width":4,"height":3})" : images) + R"(],"annotations":[)" +
+         annotation + R"(],"categories":[{"id":18,"name":"dog"},{"id":3,"name":"car"}]})";
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -41,9 +41,9 @@ TEST(Annotations, PlainRunsGoDownTheColumns) {
   EXPECT_EQ(drawing(mask_from_runs({12}, 3, 4, "here")), "..../..../....");
 }
 
-// By hand: 6 is '0' + 6, 1 is '0' + 1; 40 = 8 + 1 * 32 is '0' + (8 | 32) = 'X' and '0' + 1; the fourth is 4 - 1 = 3; the
-// fifth 5 - 40 = -35, whose low five bits are 29, then -2, whose low five bits are 30 and end it since bit 5 is set:
-// '0' + (29 | 32) = 'm' and '0' + 30 = 'N'.
+// By hand: 6 is '0' + 6, 1 is '0' + 1; 40 = 8 + 1 * 32 is '0' + (8 | 32) = 'X' and '0' + 1; the fourth is 4 - 1 = 3;
+// the fifth 5 - 40 = -35, whose low five bits are 29, then -2, whose low five bits are 30 and end it since bit 5 is
+// set: '0' + (29 | 32) = 'm' and '0' + 30 = 'N'.
 TEST(Annotations, CompressedRunsAreReadAsCocoWritesThem) {
   EXPECT_EQ(runs_from_text("61X13mN", "here"), (std::vector<int64_t>{6, 1, 40, 4, 5}));
   // 20 has bit 5 set, so that a second character must say that it is positive: '0' + (20 | 32) = 'd' and '0'.
@@ -99,21 +99,23 @@ TEST(Annotations, PolygonsFillThePixelsWhoseMiddleIsInside) {
     return drawing(mask);
   };
   EXPECT_EQ(filled({1, 1, 4, 1, 4, 3, 1, 3}), "...../.###./.###./.....");
-  EXPECT_EQ(filled({1, 3, 4, 3, 4, 1, 1, 1}), "...../.###./.###./.....");      // the other way around
+  EXPECT_EQ(filled({1, 3, 4, 3, 4, 1, 1, 1}), "...../.###./.###./.....");  // the other way around
   EXPECT_EQ(filled({0, 0, 5, 0, 5, 4, 0, 4}), "#####/#####/#####/#####");
   EXPECT_EQ(filled({-9, -9, 99, -9, 99, 99, -9, 99}), "#####/#####/#####/#####");  // clipped
-  EXPECT_EQ(filled({0, 0, 4, 0, 0, 4}), "###../##.../#..../.....");            // middles on the diagonal's inner side
+  EXPECT_EQ(filled({0, 0, 4, 0, 0, 4}), "###../##.../#..../.....");  // middles on the diagonal's inner side
   EXPECT_EQ(filled({0.6F, 0, 1.4F, 0, 1.4F, 4, 0.6F, 4}), "...../...../...../.....");  // between two middles
   EXPECT_EQ(filled({0, 0, 5, 0, 5, 4, 0, 4, 0, 0, 1, 1, 1, 3, 4, 3, 4, 1, 1, 1}), "#####/#...#/#...#/#####");
 }
 
 TEST(Annotations, CocoKindsOfTruth) {
   const TemporaryFolder folder;
-  const std::string path = folder.write("truth.json", coco(
-      R"({"id":1,"image_id":7,"category_id":18,"bbox":[1,0,2,2],"area":4,"iscrowd":0,"segmentation":[[1,0,3,0,3,2,1,2],[0,2,1,2,1,3,0,3]]},)"
-      R"({"id":2,"image_id":7,"category_id":3,"bbox":[0.4,0.6,2.2,2.0]},)"
-      R"({"id":3,"image_id":7,"category_id":3,"iscrowd":1,"segmentation":{"size":[3,4],"counts":[2,3,6,1]}},)"
-      R"({"id":4,"image_id":7,"category_id":18,"bbox":[],"segmentation":{"size":[3,4],"counts":"236N"}})"));
+  const std::string path = folder.write(
+      "truth.json",
+      coco(
+          R"({"id":1,"image_id":7,"category_id":18,"bbox":[1,0,2,2],"area":4,"iscrowd":0,"segmentation":[[1,0,3,0,3,2,1,2],[0,2,1,2,1,3,0,3]]},)"
+          R"({"id":2,"image_id":7,"category_id":3,"bbox":[0.4,0.6,2.2,2.0]},)"
+          R"({"id":3,"image_id":7,"category_id":3,"iscrowd":1,"segmentation":{"size":[3,4],"counts":[2,3,6,1]}},)"
+          R"({"id":4,"image_id":7,"category_id":18,"bbox":[],"segmentation":{"size":[3,4],"counts":"236N"}})"));
   const Annotations truth = Annotations::open(path);
   EXPECT_EQ(truth.format(), AnnotationFormat::kCoco);
   EXPECT_EQ(truth.classes(), (std::vector<std::string>{"car", "dog"}));
@@ -129,7 +131,7 @@ TEST(Annotations, CocoKindsOfTruth) {
   EXPECT_DOUBLE_EQ(all[1].box.height, 2.0);
   EXPECT_EQ(drawing(all[2].mask), ".#../.#../#..#");
   EXPECT_TRUE(all[2].crowd);
-  EXPECT_DOUBLE_EQ(all[2].box.width, 4);  // from the mask
+  EXPECT_DOUBLE_EQ(all[2].box.width, 4);                  // from the mask
   EXPECT_EQ(drawing(all[3].mask), drawing(all[2].mask));  // 2, 3, 6 and 1 - 3 = -2 in one character, 30
   EXPECT_EQ(drawing(union_of_masks(all, "dog")), ".##./.##./#..#");
   EXPECT_TRUE(union_of_masks(all, "cat").pixels.empty());
@@ -139,9 +141,10 @@ TEST(Annotations, CocoKindsOfTruth) {
 TEST(Annotations, CocoFindsPhotosByTheLongestEndOfTheirPath) {
   const TemporaryFolder folder;
   const std::string path = folder.write(
-      "truth.json", coco(R"({"image_id":2,"category_id":3,"bbox":[0,0,1,1]},{"image_id":1,"category_id":18,"bbox":[0,0,2,2]})",
-                         R"({"id":1,"file_name":"train/1.jpg","width":4,"height":3},)"
-                         R"({"id":2,"file_name":"test/1.jpg","width":4,"height":3})"));
+      "truth.json",
+      coco(R"({"image_id":2,"category_id":3,"bbox":[0,0,1,1]},{"image_id":1,"category_id":18,"bbox":[0,0,2,2]})",
+           R"({"id":1,"file_name":"train/1.jpg","width":4,"height":3},)"
+           R"({"id":2,"file_name":"test/1.jpg","width":4,"height":3})"));
   const Annotations truth = Annotations::open(path);
   EXPECT_EQ(truth.of("/data/train/1.jpg", 4, 3).at(0).label, "dog");
   EXPECT_EQ(truth.of("/data/test/1.jpg", 4, 3).at(0).label, "car");
@@ -157,7 +160,7 @@ TEST(Annotations, BadCocoFilesAreRefusedByName) {
     expect_error(ErrorKind::kInvalidInput, "bad.json: " + message, [&] { Annotations::open(path); });
   };
   bad("not JSON: damaged at byte 1", "");
-  bad("not JSON: damaged at byte 3", "{]");
+  bad("not JSON: damaged at byte 2", "{]");
   bad("not JSON: damaged at byte 13", R"({"images":[1)");
   const std::string shape = "not COCO: an object with \"images\", \"annotations\" and \"categories\" was expected";
   bad(shape, "[]");
@@ -192,7 +195,9 @@ TEST(Annotations, BadCocoFilesAreRefusedByName) {
   bad("image 1: width is 0; 1 to 1048576 was expected",
       coco("", R"({"id":7,"file_name":"a.jpg","width":0,"height":3})"));
   bad("image 1: file_name is missing or not a text", coco("", R"({"id":7,"width":4,"height":3})"));
-  bad("images: id 7 occurs twice", coco("", R"({"id":7,"file_name":"a.jpg","width":4,"height":3},{"id":7,"file_name":"b.jpg","width":4,"height":3})"));
+  bad("images: id 7 occurs twice",
+      coco("",
+           R"({"id":7,"file_name":"a.jpg","width":4,"height":3},{"id":7,"file_name":"b.jpg","width":4,"height":3})"));
   std::string many = R"("segmentation":[[)";
   for (int i = 0; i < 1'000'001; ++i) many += "1,";
   bad("more than 1000000 values in one element of a list",
@@ -405,8 +410,9 @@ TEST(Annotations, ViewOfACropAndOfALetterbox) {
   EXPECT_DOUBLE_EQ(boxed.y, 1.5);
   EXPECT_DOUBLE_EQ(boxed.width, 1);
   EXPECT_DOUBLE_EQ(boxed.height, 1);
-  expect_error(ErrorKind::kUsage, "mask_in_view: the content leaves the model's input",
-               [&] { mask_in_view(mask, {{0, 0, 8, 4}, {0, 1, 4, 4}, 4, 4}); });
+  expect_error(ErrorKind::kUsage, "mask_in_view: the content leaves the model's input", [&] {
+    mask_in_view(mask, {{0, 0, 8, 4}, {0, 1, 4, 4}, 4, 4});
+  });
 }
 
 }  // namespace

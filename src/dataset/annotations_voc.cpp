@@ -172,10 +172,9 @@ class Masks final : public Annotations::Source {
 }  // namespace
 
 const std::vector<std::string>& voc_classes() {
-  static const std::vector<std::string> names{"aeroplane", "bicycle", "bird",        "boat",      "bottle",
-                                              "bus",       "car",     "cat",         "chair",     "cow",
-                                              "diningtable", "dog",   "horse",       "motorbike", "person",
-                                              "pottedplant", "sheep", "sofa",        "train",     "tvmonitor"};
+  static const std::vector<std::string> names{
+      "aeroplane",   "bicycle", "bird",  "boat",      "bottle", "bus",         "car",   "cat",  "chair", "cow",
+      "diningtable", "dog",     "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"};
   return names;
 }
 

@@ -55,7 +55,6 @@ int variant_of(int label, Part part) {
   }
 }
 
-Vec3 color(double hue, double saturation, double value) { return linear_from_hsv({hue, saturation, value}); }
 Vec3 jittered(Random& random, Hsv hsv) {
   hsv.hue += random.uniform(-6, 6);
   hsv.value *= random.uniform(0.93, 1.05);
@@ -92,7 +91,9 @@ class BirdBuilder {
     Random body(seed, index, kBodyStream);
     const Hsv back{body.uniform(0, 360), body.uniform(0.05, 0.32), body.uniform(0.45, 0.86)};
     pose_.back = linear_from_hsv(back);
-    pose_.belly = color(body.uniform(20, 60), body.uniform(0.02, 0.14), body.uniform(0.84, 0.95));
+    const double value = body.uniform(0.84, 0.95);
+    const double saturation = body.uniform(0.02, 0.14);
+    pose_.belly = linear_from_hsv({body.uniform(20, 60), saturation, value});
   }
 
   Mesh build(int label) {
@@ -132,11 +133,12 @@ class BirdBuilder {
       const SinCos around = sin_cos(2 * kPi * c);
       return (across * around.cos + upward * around.sin) * over.sin - axis * over.cos;
     };
-    mesh_.add({part, false, true}, 21, 25, [&](double r, double c) { return center + on_ball(r, c) * radius; },
-              [&](double r, double c) {
-                const Vec3 n = on_ball(r, c);
-                return look(dot(n, axis), n.y);
-              });
+    mesh_.add(
+        {part, false, true}, 21, 25, [&](double r, double c) { return center + on_ball(r, c) * radius; },
+        [&](double r, double c) {
+          const Vec3 n = on_ball(r, c);
+          return look(dot(n, axis), n.y);
+        });
   }
 
   struct Feather {
@@ -193,16 +195,17 @@ class BirdBuilder {
       Hsv leg, other;
       double thickness;
     };
-    constexpr std::array<Kind, kNumVariants> kKinds = {Kind{{44, 0.85, 0.92}, {44, 0.85, 0.92}, 0.045},
-                                                       Kind{{4, 0.80, 0.80}, {4, 0.80, 0.86}, 0.085},
-                                                       Kind{{250, 0.25, 0.16}, {40, 0.05, 0.95}, 0.065},
-                                                       Kind{{35, 0.25, 0.45}, {212, 0.75, 0.80}, 0.060}};
+    constexpr std::array<Kind, kNumVariants> kKinds = {
+        Kind{{44, 0.85, 0.92}, {44, 0.85, 0.92}, 0.045}, Kind{{4, 0.80, 0.80}, {4, 0.80, 0.86}, 0.085},
+        Kind{{250, 0.25, 0.16}, {40, 0.05, 0.95}, 0.065}, Kind{{35, 0.25, 0.45}, {212, 0.75, 0.80}, 0.060}};
     const Kind& kind = kKinds[static_cast<size_t>(variant)];
     const Vec3 leg = jittered(random, kind.leg), other = jittered(random, kind.other);
     for (const double side : {-1.0, 1.0}) {
       const double x = 0.02 + side * pose_.stride, z = side * 0.24;
       const auto center = [&](double r) { return at(mix(x - 0.03, x, r), mix(0.62, 0.03, r), z); };
-      const auto thick = [&](double r) { return kind.thickness * (variant == 3 ? mix(1.0, 2.0, smoothstep(0.50, 0.56, r)) : 1.0); };
+      const auto thick = [&](double r) {
+        return kind.thickness * (variant == 3 ? mix(1.0, 2.0, smoothstep(0.50, 0.56, r)) : 1.0);
+      };
       tube(kFeet, 25, 13, center, thick, thick, [&](double r, double) {
         const double stripe = r * 5.0 - std::floor(r * 5.0);
         const bool second = variant == 2 ? stripe > 0.5 : variant == 3 && r > 0.52;
@@ -215,7 +218,9 @@ class BirdBuilder {
         web(x, z, leg);
       } else {
         const double radius = variant == 2 ? 0.11 : 0.15;
-        ball(kFeet, at(x + 0.06, radius * 0.75, z), {1, 0, 0}, radius, [&](double, double) { return Look{variant == 2 ? leg : other, 0.85}; });
+        ball(kFeet, at(x + 0.06, radius * 0.75, z), {1, 0, 0}, radius, [&](double, double) {
+          return Look{variant == 2 ? leg : other, 0.85};
+        });
       }
     }
   }
@@ -299,9 +304,11 @@ class BirdBuilder {
       const auto shape = [&](double r, double c) {
         const double t = 0.5 - 0.5 * sin_cos(kPi * r).cos;
         const double s = 2 * c - 1;
-        const double widest = kind.fullness > 1 ? mix(t, t * t, kind.fullness - 1) : mix(std::sqrt(t), t, kind.fullness);
+        const double widest =
+            kind.fullness > 1 ? mix(t, t * t, kind.fullness - 1) : mix(std::sqrt(t), t, kind.fullness);
         const double scallop = s < 0 ? 1 - 0.14 * std::abs(sin_cos(4 * kPi * t).sin) : 1.0;
-        return std::array<double, 3>{t, s, kind.half_width * 2 * std::sqrt(std::max(0.0, widest * (1 - widest))) * scallop};
+        return std::array<double, 3>{t, s,
+                                     kind.half_width * 2 * std::sqrt(std::max(0.0, widest * (1 - widest))) * scallop};
       };
       const auto position = [&](double r, double c) {
         const auto [t, s, half] = shape(r, c);
@@ -314,10 +321,10 @@ class BirdBuilder {
       const auto look = [&](double r, double c) {
         const auto [t, s, half] = shape(r, c);
         double second = 0;
-        if (variant == 0) second = smoothstep(0.60, 0.68, t);                                    // dark point
-        if (variant == 1) second = smoothstep(0.07, 0.03, std::abs(t - 0.5));                    // one white bar
-        if (variant == 2) second = smoothstep(-0.30, -0.45, s);                                  // bright hind edge
-        if (variant == 3) {                                                                      // dark spots
+        if (variant == 0) second = smoothstep(0.60, 0.68, t);                  // dark point
+        if (variant == 1) second = smoothstep(0.07, 0.03, std::abs(t - 0.5));  // one white bar
+        if (variant == 2) second = smoothstep(-0.30, -0.45, s);                // bright hind edge
+        if (variant == 3) {                                                    // dark spots
           const double u = t * 4.5 - std::floor(t * 4.5) - 0.5, v = (s + 1) * 1.75 - std::floor((s + 1) * 1.75) - 0.5;
           second = smoothstep(0.12, 0.06, u * u + v * v);
         }
@@ -342,17 +349,21 @@ class BirdBuilder {
     const Vec3 base = jittered(random, kind.color), tip = jittered(random, kind.tip);
     const double length = kind.length * random.uniform(0.94, 1.06);
     const auto center = [&](double r) {
-      return kHead + at(kHeadRadius - 0.10, 0.0) + at(length * r, -kind.droop * length * r * r * (variant == 3 ? 1.6 * r : 1.0));
+      return kHead + at(kHeadRadius - 0.10, 0.0) +
+             at(length * r, -kind.droop * length * r * r * (variant == 3 ? 1.6 * r : 1.0));
     };
     const auto taper = [&](double r) {
       const double t = clamp01(r);
-      return variant == 2 ? std::sqrt(std::max(0.0, 1 - t * t * t * t)) * (1 - 0.2 * t) : std::sqrt(std::max(0.0, 1 - t)) * (variant == 0 ? std::sqrt(std::max(0.0, 1 - t)) : 1.0);
+      return variant == 2 ? std::sqrt(std::max(0.0, 1 - t * t * t * t)) * (1 - 0.2 * t)
+                          : std::sqrt(std::max(0.0, 1 - t)) * (variant == 0 ? std::sqrt(std::max(0.0, 1 - t)) : 1.0);
     };
-    tube(kBeak, 22, 19, center, [&](double r) { return kind.width * taper(r); },
-         [&](double r) { return kind.height * taper(r); }, [&](double r, double c) {
-           const double seam = smoothstep(0.06, 0.02, std::min(std::abs(c - 0.5), std::min(c, 1 - c)));
-           return Look{mix(base, tip, smoothstep(kind.tip_from - 0.05, kind.tip_from + 0.05, r)) * (1 - 0.35 * seam)};
-         });
+    tube(
+        kBeak, 22, 19, center, [&](double r) { return kind.width * taper(r); },
+        [&](double r) { return kind.height * taper(r); },
+        [&](double r, double c) {
+          const double seam = smoothstep(0.06, 0.02, std::min(std::abs(c - 0.5), std::min(c, 1 - c)));
+          return Look{mix(base, tip, smoothstep(kind.tip_from - 0.05, kind.tip_from + 0.05, r)) * (1 - 0.35 * seam)};
+        });
   }
 
   void eyes(int variant) {
@@ -366,7 +377,7 @@ class BirdBuilder {
         Kind{{48, 0.85, 0.96}, {48, 0.85, 0.96}, 0.78, 0.175}, Kind{{0, 0.0, 0.95}, {178, 0.85, 0.78}, 0.90, 0.165}};
     const Kind& kind = kKinds[static_cast<size_t>(variant)];
     const Vec3 outer = jittered(random, kind.outer), inner = jittered(random, kind.inner);
-    const Vec3 dark = color(240, 0.3, 0.08), shine{0.95, 0.95, 0.95};
+    const Vec3 dark = linear_from_hsv({240, 0.3, 0.08}), shine{0.95, 0.95, 0.95};
     for (const double side : {-1.0, 1.0}) {
       const Vec3 axis = normalized(Vec3{0.50, 0.12, side});
       ball(kEye, kHead + at(0.13, 0.10, side * 0.315), axis, kind.radius, [&](double facing, double height) {
@@ -401,7 +412,8 @@ class BirdBuilder {
     } else if (variant == 1) {
       add(1.0, 0.62, 0.08, -0.45, 0);
     } else if (variant == 2) {
-      ball(kCrest, kHead + at(-0.02, kHeadRadius + 0.08), {0, 1, 0}, 0.17 * size, [&](double, double height) { return Look{mix(f.color, f.tip, smoothstep(0.2, 0.5, height))}; });
+      ball(kCrest, kHead + at(-0.02, kHeadRadius + 0.08), {0, 1, 0}, 0.17 * size,
+           [&](double, double height) { return Look{mix(f.color, f.tip, smoothstep(0.2, 0.5, height))}; });
     } else {
       for (int i = 0; i < 5; ++i) add(0.75 + 0.40 * i, 0.26, 0.075, 0, -0.12 + 0.06 * i);
     }
@@ -441,12 +453,11 @@ GroundTruthSample draw_bird(const GroundTruthRequest& request) {
   shadow.soften();
   const Backdrop backdrop(request.seed, request.index, camera, light);
   const double pixel = 1.0 / request.size;
-  Rendered drawn = develop(grid, request.seed, request.index,
-                           {request.size, request.supersampling, request.noise_std, kBody + 1},
-                           [&](double x, double y) { return backdrop.color(x, y, pixel, shadow); });
-  GroundTruthSample sample = sample_from(std::move(drawn), request.label, part_names(), [](const std::string& name) {
-    return name != "crest" && name != "body";
-  });
+  Rendered drawn =
+      develop(grid, request.seed, request.index, {request.size, request.supersampling, request.noise_std, kBody + 1},
+              [&](double x, double y) { return backdrop.color(x, y, pixel, shadow); });
+  GroundTruthSample sample = sample_from(std::move(drawn), request.label, part_names(),
+                                         [](const std::string& name) { return name != "crest" && name != "body"; });
   std::vector<const Image*> all;
   for (const GroundTruthPart& part : sample.parts) all.push_back(&part.coverage);
   sample.objects.push_back({request.label, bounding_box(mask_of(all)), sample.mask});

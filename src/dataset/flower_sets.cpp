@@ -59,7 +59,8 @@ std::array<int, kCells> cell_labels(const GroundTruthRequest& request, int num_c
   steps[2] = random.integer(1, num_classes - 1);
   steps[3] = random.integer(1, num_classes - 2);
   if (steps[3] >= steps[2]) ++steps[3];
-  for (int i = kCells - 1; i > 0; --i) std::swap(steps[static_cast<size_t>(i)], steps[static_cast<size_t>(random.integer(0, i))]);
+  for (int i = kCells - 1; i > 0; --i)
+    std::swap(steps[static_cast<size_t>(i)], steps[static_cast<size_t>(random.integer(0, i))]);
   for (int& step : steps) step = (request.label + step) % num_classes;
   return steps;
 }

@@ -367,7 +367,7 @@ TEST(FlowersRaster, SharedEdgesLeaveNoGapAndTheNearestWins) {
     render::SampleGrid grid(32);
     const auto corner = [](double x, double y, double depth) { return render::Corner{x, y, depth, {1, 1, 1}}; };
     const render::Corner a = corner(3, 2, 1), b = corner(29.5, 4.25, 1), c = corner(27, 30, 1),
-                          d = corner(1.5, 28.5, 1);
+                         d = corner(1.5, 28.5, 1);
     const auto far_square = [&] {
       grid.draw(flip ? d : a, flip ? a : b, flip ? b : c, 1);
       grid.draw(flip ? b : a, c, d, 1);

@@ -27,9 +27,7 @@ struct Rendered {
 };
 
 /// Rounded to 0..255; 128 and more exactly when `count` is half of `total`.
-inline uint8_t share255(int count, int total) {
-  return static_cast<uint8_t>((2 * 255 * count + total) / (2 * total));
-}
+inline uint8_t share255(int count, int total) { return static_cast<uint8_t>((2 * 255 * count + total) / (2 * total)); }
 
 Corner project(const Vertex& vertex, const Camera& camera, double side);
 

@@ -53,7 +53,8 @@ class Parser {
 
  private:
   [[noreturn]] void fail(const std::string& what) const {
-    const auto line = 1 + std::count(bytes_.begin(), bytes_.begin() + static_cast<std::ptrdiff_t>(std::min(at_, bytes_.size())), '\n');
+    const auto line = 1 + std::count(bytes_.begin(),
+                                     bytes_.begin() + static_cast<std::ptrdiff_t>(std::min(at_, bytes_.size())), '\n');
     throw_invalid(name_ + ":" + std::to_string(line) + ": " + what);
   }
 

@@ -55,10 +55,10 @@ class ObjectsFile {
   void add(int64_t image_id, const std::string& file, const GroundTruthSample& sample) {
     const int64_t num_classes = static_cast<int64_t>(set_.classes.size());
     images_ += (images_.empty() ? "\n" : ",\n") + ordered_json{{"id", image_id},
-                                                                {"file_name", file},
-                                                                {"width", sample.picture.width},
-                                                                {"height", sample.picture.height},
-                                                                {"label", sample.label}}
+                                                               {"file_name", file},
+                                                               {"width", sample.picture.width},
+                                                               {"height", sample.picture.height},
+                                                               {"label", sample.label}}
                                                       .dump();
     for (const GroundTruthObject& object : sample.objects)
       write(image_id, object.label + 1, object.box, object.mask, {});
