@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "pellucid/annotations.h"
 #include "pellucid/image.h"
 #include "pellucid/npy.h"
 #include "pellucid/text.h"
@@ -148,7 +149,13 @@ TEST_F(Cli, RefusesUnknownVerbsAndFlagsWithTheNearest) {
       "seismic, piyg was "
       "expected; did you mean 'viridis'?");
   bad({"completion", "powershell"}, 2, "completion: shell is 'powershell'; bash, zsh or fish was expected");
-  bad({"dataset", "mnist", "-o", "x"}, 2, "dataset: kind is 'mnist'; an8flower was expected");
+  bad({"dataset", "mnist", "-o", "x"}, 2,
+      "no data set 'mnist'; the generated sets are an8flower-single, an8flower-double, parts, scenes, shortcut");
+  bad({"dataset", "part", "-o", "x"}, 2,
+      "no data set 'part'; the generated sets are an8flower-single, an8flower-double, parts, scenes, shortcut; did you "
+      "mean 'parts'?");
+  bad({"dataset", "parts", "--swap-watermark", "-o", "x"}, 2,
+      "dataset: nothing is planted in parts, so there is nothing to swap");
   bad({"train", "-o", "x.pt"}, 2, "train: the output 'x.pt' must end in .onnx");
   bad({"methods", "gradcam"}, 2,
       "no method 'gradcam'; did you mean 'grad-cam', 'xgrad-cam' or 'cam'? ('pellucid methods' lists all)");
@@ -821,7 +828,8 @@ TEST_F(Cli, DatasetIsCompleteAndDeterministic) {
     good({"dataset", "an8flower", "--variant", "double-12c", "--per-class", "1", "--size", "32", "--seed", "3", "-o",
           output});
   }
-  EXPECT_EQ(names("a"), (std::set<std::string>{"images", "labels.csv", "masks", "parts"}));
+  EXPECT_EQ(names("a"), (std::set<std::string>{"images", "labels.csv", "masks", "objects.json", "parts"}));
+  EXPECT_EQ(file_text(folder.file("a/objects.json")), file_text(folder.file("b/objects.json")));
   const std::string table = file_text(folder.file("a/labels.csv"));
   EXPECT_EQ(table, file_text(folder.file("b/labels.csv")));
   EXPECT_EQ(std::count(table.begin(), table.end(), '\n'), 13);
@@ -834,6 +842,41 @@ TEST_F(Cli, DatasetIsCompleteAndDeterministic) {
   }
   good({"dataset", "an8flower", "--per-class", "1", "--size", "32", "--seed", "4", "-o", "c"});
   EXPECT_NE(file_text(folder.file("a/images/000000.png")), file_text(folder.file("c/images/000000.png")));
+}
+
+// What is written can be read back as a user's own COCO file: the truth about the pictures in annotations.h is that of
+// the renderer, and a folder without a part differs from the whole one on that part only.
+TEST_F(Cli, DatasetOfPartsCanBeReadBackAndWrittenWithoutOne) {
+  good({"dataset", "parts", "--per-class", "1", "--size", "48", "--seed", "5", "-o", "whole"});
+  good({"dataset", "parts", "--per-class", "1", "--size", "48", "--seed", "5", "--without", "tail", "-o", "tailless"});
+  const Annotations truth = Annotations::open(folder.file("whole/objects.json"));
+  EXPECT_EQ(truth.classes().size(), 23u);  // 16 species and 7 parts
+  for (const std::string name : {"000000.png", "000011.png"}) {
+    const std::vector<Annotation> all = truth.of(folder.file("whole/images/" + name), 48, 48);
+    ASSERT_EQ(all.size(), 8u);
+    EXPECT_EQ(all[0].label, name == "000000.png" ? "species-01" : "species-12");
+    EXPECT_EQ(all[0].mask.pixels, decode_mask(folder.file("whole/masks/" + name)).pixels);
+    const Image tail = union_of_masks(all, "tail");
+    const Image before = decode_image(folder.file("whole/images/" + name));
+    const Image after = decode_image(folder.file("tailless/images/" + name));
+    int changed = 0, outside = 0;
+    for (int y = 1; y < 47; ++y) {
+      for (int x = 1; x < 47; ++x) {
+        if (std::equal(before.at(x, y), before.at(x, y) + 3, after.at(x, y))) continue;
+        ++changed;
+        bool near = false;
+        for (int j = -1; j <= 1; ++j)
+          for (int i = -1; i <= 1; ++i) near = near || *tail.at(x + i, y + j) > 0;
+        outside += near ? 0 : 1;
+      }
+    }
+    EXPECT_GT(changed, 10) << name;
+    EXPECT_LE(outside, changed / 20) << name;  // pixels that the tail covers by less than half
+  }
+  good({"dataset", "shortcut", "--per-class", "1", "--size", "48", "-o", "own"});
+  good({"dataset", "shortcut", "--per-class", "1", "--size", "48", "--swap-watermark", "-o", "swapped"});
+  EXPECT_EQ(file_text(folder.file("own/labels.csv")), file_text(folder.file("swapped/labels.csv")));
+  EXPECT_NE(file_text(folder.file("own/images/000000.png")), file_text(folder.file("swapped/images/000000.png")));
 }
 
 Words tiny_training(const std::string& epochs) {

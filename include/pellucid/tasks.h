@@ -9,7 +9,9 @@
 #include <utility>
 #include <vector>
 
+#include "pellucid/annotations.h"
 #include "pellucid/attribution.h"
+#include "pellucid/ground_truth.h"
 #include "pellucid/image.h"
 #include "pellucid/progress.h"
 #include "pellucid/training.h"
@@ -93,6 +95,8 @@ Picture load_picture(const std::string& path, const std::string& name, const Loa
                      const ImageLimits& limits = {});
 /// The same for a picture that is in memory; `path` is only recorded.
 Picture picture_from_image(Image photo, const std::string& path, const std::string& name, const LoadedModel& model);
+/// Where the photo lies in the model's input, for masks and boxes of annotations.h.
+ModelView view_of(const Picture& picture, const ModelCard& card);
 /// The arrays in a .npy file [C,H,W] or [N,C,H,W], taken as already preprocessed.
 std::vector<Picture> load_pictures(const std::string& path, const std::string& name, const LoadedModel& model,
                                    const ImageLimits& limits = {});
@@ -230,6 +234,12 @@ struct ModelInfo {
   std::string json;  ///< Everything, as --json prints it.
 };
 ModelInfo inspect(const LoadedModel& model);
+
+/// What each part of a generated picture is worth to a network: the logit of the request's class less the logit when
+/// the part is deleted, in the order of the set's parts (the single-deletion score of Hesse, Schaub-Meyer, Roth, ICCV
+/// 2023). Parts already in `removed_parts` are worth 0. The picture is drawn at the card's size, which must be square.
+std::vector<double> part_importance(const Network& network, const ModelCard& card, const GroundTruthSet& set,
+                                    GroundTruthRequest request);
 
 /// `pellucid dataset NAME`: pictures with their truth, see docs/formats.md.
 struct DatasetRequest {

@@ -55,7 +55,6 @@ int variant_of(int label, Part part) {
   }
 }
 
-Vec3 color(double hue, double saturation, double value) { return linear_from_hsv({hue, saturation, value}); }
 Vec3 jittered(Random& random, Hsv hsv) {
   hsv.hue += random.uniform(-6, 6);
   hsv.value *= random.uniform(0.93, 1.05);
@@ -92,7 +91,9 @@ class BirdBuilder {
     Random body(seed, index, kBodyStream);
     const Hsv back{body.uniform(0, 360), body.uniform(0.05, 0.32), body.uniform(0.45, 0.86)};
     pose_.back = linear_from_hsv(back);
-    pose_.belly = color(body.uniform(20, 60), body.uniform(0.02, 0.14), body.uniform(0.84, 0.95));
+    const double value = body.uniform(0.84, 0.95);
+    const double saturation = body.uniform(0.02, 0.14);
+    pose_.belly = linear_from_hsv({body.uniform(20, 60), saturation, value});
   }
 
   Mesh build(int label) {
@@ -376,7 +377,7 @@ class BirdBuilder {
         Kind{{48, 0.85, 0.96}, {48, 0.85, 0.96}, 0.78, 0.175}, Kind{{0, 0.0, 0.95}, {178, 0.85, 0.78}, 0.90, 0.165}};
     const Kind& kind = kKinds[static_cast<size_t>(variant)];
     const Vec3 outer = jittered(random, kind.outer), inner = jittered(random, kind.inner);
-    const Vec3 dark = color(240, 0.3, 0.08), shine{0.95, 0.95, 0.95};
+    const Vec3 dark = linear_from_hsv({240, 0.3, 0.08}), shine{0.95, 0.95, 0.95};
     for (const double side : {-1.0, 1.0}) {
       const Vec3 axis = normalized(Vec3{0.50, 0.12, side});
       ball(kEye, kHead + at(0.13, 0.10, side * 0.315), axis, kind.radius, [&](double facing, double height) {

@@ -102,6 +102,39 @@ class ObjectsFile {
 
 }  // namespace
 
+std::vector<double> part_importance(const Network& network, const ModelCard& card, const GroundTruthSet& set,
+                                    GroundTruthRequest request) {
+  if (card.width != card.height || card.channels() != 3) {
+    throw_usage("part_importance: the model takes " + std::to_string(card.width) + "x" + std::to_string(card.height) +
+                " pixels; generated pictures are square and in color");
+  }
+  request.size = static_cast<int>(card.width);
+  std::vector<GroundTruthRequest> requests{request};
+  for (const std::string& part : set.parts) {
+    requests.push_back(request);
+    requests.back().removed_parts.insert(part);
+  }
+  const auto count = static_cast<int64_t>(requests.size());
+  Tensor pixels = at::empty({count, request.size, request.size, 3}, at::kByte);
+  for (int64_t i = 0; i < count; ++i) {
+    const Image picture = draw_sample(set, requests[static_cast<size_t>(i)]).picture;
+    std::copy(picture.pixels.begin(), picture.pixels.end(), pixels[i].data_ptr<uint8_t>());
+  }
+  Tensor display = pixels.permute({0, 3, 1, 2}).to(at::kFloat) / 255.0;
+  if (card.order == ChannelOrder::kBgr) display = display.flip(1);
+  Tensor input = card.model_from_display(display);
+  if (!card.channels_first) input = input.permute({0, 2, 3, 1}).contiguous();
+  const Tensor logits = network.run(input).at(0).to(at::kCPU, at::kDouble);
+  if (logits.dim() != 2 || request.label >= logits.size(1)) {
+    throw_usage("part_importance: the network's output " + shape_text(logits.sizes()) + " has no class " +
+                std::to_string(request.label));
+  }
+  const Tensor scores = logits.select(1, request.label);
+  std::vector<double> drops;
+  for (int64_t i = 1; i < count; ++i) drops.push_back((scores[0] - scores[i]).item<double>());
+  return drops;
+}
+
 int64_t write_dataset(const DatasetRequest& request, Progress* progress) {
   if (request.output.empty()) throw_usage("dataset: an output folder is needed (-o DIR)");
   const GroundTruthSet& set = find_ground_truth_set(request.name);

@@ -39,16 +39,6 @@ bool names_class(const Target& target) {
          target.kind == Target::Kind::kDifference || target.kind == Target::Kind::kMeanDifference;
 }
 
-/// A card that names a layer the model does not have is a wrong file, not a wrong request.
-std::vector<ValueId> layers_named(const LayerTable& table, const std::string& name, bool from_card) {
-  try {
-    return table.find_all(name);
-  } catch (const Error& e) {
-    if (from_card) throw_invalid("card: default_layer: " + std::string(e.what()));
-    throw;
-  }
-}
-
 class Explainer {
  public:
   Explainer(const ExplainRequest& request, const LoadedModel& model, Progress* progress)

@@ -139,7 +139,7 @@ class OwnPictures final : public PictureSource {
         judged.right = {class_of(label)};
       }
     }
-    const ModelView view{p.seen, p.content, view_width(p), view_height(p)};
+    const ModelView view = view_of(p, model_.card);
     const Tensor mask = mask_tensor(mask_in_view(union_of_masks(all, label), view));
     if (!mask.any().item<bool>()) return;  // cut away by the crop
     judged.mask = mask;
@@ -154,9 +154,6 @@ class OwnPictures final : public PictureSource {
     }
     if (!others.empty()) judged.others = mask_tensor(mask_in_view(union_of_masks(others), view));
   }
-
-  int view_width(const Picture& p) const { return static_cast<int>(p.input.size(model_.card.channels_first ? 3 : 2)); }
-  int view_height(const Picture& p) const { return static_cast<int>(p.input.size(model_.card.channels_first ? 2 : 1)); }
 
   static TruthBox whole_pixels(const AnnotationBox& box) {
     const auto x = static_cast<int64_t>(std::floor(box.x)), y = static_cast<int64_t>(std::floor(box.y));

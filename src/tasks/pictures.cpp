@@ -184,6 +184,12 @@ Picture picture_from_image(Image photo, const std::string& path, const std::stri
   return p;
 }
 
+ModelView view_of(const Picture& picture, const ModelCard& card) {
+  const int64_t row_axis = card.channels_first ? 2 : 1;
+  return {picture.seen, picture.content, static_cast<int>(picture.input.size(row_axis + 1)),
+          static_cast<int>(picture.input.size(row_axis))};
+}
+
 std::vector<Picture> load_pictures(const std::string& path, const std::string& name, const LoadedModel& model,
                                    const ImageLimits& limits) {
   std::vector<Picture> pictures;
