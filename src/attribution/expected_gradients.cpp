@@ -24,7 +24,7 @@ constexpr Paper kErion2021{"erion2021", "Erion, Janizek, Sturmfels, Lundberg, Le
 
 struct ExpectedGradientsParams {
   int64_t samples = 200;
-  std::string baseline = "black+white+blur+noise";
+  std::string baseline = "black+white+gray+blur";
 };
 
 template <class V>

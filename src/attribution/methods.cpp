@@ -178,7 +178,8 @@ void note_blank_maps(const Method& method, Attribution& a) {
     const Tensor raw = a.values[i];
     std::string why;
     if (raw.abs().max().item<double>() == 0) {
-      why = (method.needs & kNeedsLayer) == 0
+      why = (method.properties & kModelFree) != 0 ? "blank: the picture is of one color"
+            : (method.needs & kNeedsLayer) == 0
                 ? "blank: every gradient is zero (saturated or dead units, or a score that ignores the picture)"
             : method.needs & kNeedsGradient ? "blank: the gradients or the activations of the layer are all zero"
                                             : "blank: the activations of the layer are all zero";

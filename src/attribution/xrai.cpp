@@ -26,7 +26,7 @@ struct XraiParams {
   int64_t steps = 50;
   std::string baseline = "black+white";
   std::string segments = "auto";
-  double dilation = -1;
+  double dilation = 0.0224;
   double min_area = 0.001;
   std::string channels = "sum";
 };
@@ -38,8 +38,8 @@ void describe(V& visit, XraiParams& p) {
   visit("segments", p.segments, TextLike{"auto, or slic:SIZE, seeds:COUNT and grid:SIZE joined by '+'"},
         "Segmentations to choose regions from; auto takes superpixels of six sizes, a 28th to a quarter of the longer "
         "side. Without a segmenter superpixels become squares.");
-  visit("dilation", p.dilation, between(-1, 100),
-        "Pixels by which each region is widened; -1 takes 5 for a picture of 224 pixels and in proportion for others.");
+  visit("dilation", p.dilation, between(0, 1),
+        "By how much each region is widened, as a share of the longer side; the default is 5 of 224 pixels.");
   visit("min_area", p.min_area, between(0, 1), "Smallest share of the picture that an addition must bring.");
   visit("channels", p.channels, one_of({"sum", "max"}),
         "How the attributions of a pixel's channels are joined: sum keeps the map complete, max is that of PAIR.");
@@ -190,8 +190,7 @@ class Growth {
 
 std::vector<std::vector<int64_t>> candidates(const Context& context, const XraiParams& p, int64_t image) {
   const auto [height, width] = input_size(context);
-  const double dilation =
-      p.dilation >= 0 ? p.dilation : 5.0 / 224 * static_cast<double>(std::max(height, width));
+  const double dilation = p.dilation * static_cast<double>(std::max(height, width));
   if (context.regions.defined()) {
     if (context.regions.sizes() != at::IntArrayRef({num_images(context), height, width})) {
       throw_usage("xrai: the regions have shape " + shape_text(context.regions.sizes()) + "; " +

@@ -61,12 +61,14 @@ std::function<int(TerminalProgress&)> setup_explain(CLI::App& app, GlobalOptions
       ->group("Output");
   // Parameters of methods as flags of their own: --steps 100 reaches every chosen method that has `steps`.
   std::map<std::string, std::string> help;
-  for (const Method& m : methods()) {
-    for (const ParamSpec& spec : m.params) {
+  const auto describe_flags = [&](const std::string& method, const std::vector<ParamSpec>& specs) {
+    for (const ParamSpec& spec : specs) {
       std::string& text = help[spec.name];
-      text = text.empty() ? spec.help + " [" + m.id + "]" : text.substr(0, text.size() - 1) + ", " + m.id + "]";
+      text = text.empty() ? spec.help + " [" + method + "]" : text.substr(0, text.size() - 1) + ", " + method + "]";
     }
-  }
+  };
+  for (const Method& m : methods()) describe_flags(m.id, m.params);
+  describe_flags("smooth(METHOD)", smooth_params());
   for (const auto& [name, text] : help) {
     std::string flag = name;
     std::replace(flag.begin(), flag.end(), '_', '-');

@@ -19,6 +19,10 @@ std::string needs_text(const Method& m) {
   return text;
 }
 
+constexpr const char* kSmoothHelp =
+    "Any method can be averaged over noisy copies of the picture: smooth(METHOD), as in "
+    "smooth(grad-cam):samples=20,noise=0.1 or smooth(integrated-gradients:steps=10).";
+
 std::string paper_text(const Paper& p) {
   return std::string(p.authors) + ". \"" + p.title + "\". " + p.venue + " " + std::to_string(p.year);
 }
@@ -47,6 +51,15 @@ nlohmann::ordered_json method_json(const Method& m) {
                                   {"help", spec.help}});
   }
   return json;
+}
+
+/// As a table of Markdown.
+void print_parameters(const std::vector<ParamSpec>& specs) {
+  std::cout << "\n| Parameter | Default | Accepts | Meaning |\n|---|---|---|---|\n";
+  for (const ParamSpec& spec : specs) {
+    std::cout << "| `" << spec.name << "` | " << spec.default_value << " | " << spec.accepts << " | " << spec.help
+              << " |\n";
+  }
 }
 
 }  // namespace
@@ -90,17 +103,16 @@ std::function<int(TerminalProgress&)> setup_methods(CLI::App& app, GlobalOptions
       }
       for (const Method& m : methods()) {
         if (m.params.empty()) continue;
-        std::cout << "\n## " << m.id << "\n\n| Parameter | Default | Accepts | Meaning |\n|---|---|---|---|\n";
-        for (const ParamSpec& spec : m.params) {
-          std::cout << "| `" << spec.name << "` | " << spec.default_value << " | " << spec.accepts << " | " << spec.help
-                    << " |\n";
-        }
+        std::cout << "\n## " << m.id << "\n";
+        print_parameters(m.params);
       }
+      std::cout << "\n## smooth(METHOD)\n\n" << kSmoothHelp << "\n";
+      print_parameters(smooth_params());
       return 0;
     }
     std::vector<std::vector<std::string>> rows;
     for (const Method& m : methods()) rows.push_back({m.id, m.family, needs_text(m), m.summary});
-    std::cout << text_table({"method", "family", "needs", "what it shows"}, rows);
+    std::cout << text_table({"method", "family", "needs", "what it shows"}, rows) << kSmoothHelp << "\n";
     return 0;
   };
 }
