@@ -178,11 +178,11 @@ TEST(SmoothText, RefusesWhatItCannotRead) {
   refuse("blur(grad-cam)", "no method 'blur(grad-cam)'" + form);
   refuse("smooth(grad-cam", "no method 'smooth(grad-cam'" + form);
   refuse("smooth(smooth(grad-cam))", "no method 'smooth(smooth(grad-cam))'" + form);
-  refuse("smooth()", "no method 'smooth()'" + form);
+  refuse("smooth()", "no method '' ('pellucid methods' lists all)");
   refuse("smooth(gradcam)",
          "no method 'gradcam'; did you mean 'grad-cam', 'xgrad-cam' or 'cam'? ('pellucid methods' lists all)");
   refuse("smooth(grad-cam):samples=0",
-         "smooth(grad-cam): samples is '0'; it must be an integer from 1 to 100000 (default 50)");
+         "smooth(grad-cam): samples is '0'; it must be an integer between 1 and 100000 (default 50)");
 }
 
 // Memory does not grow with the copies: nothing of one copy is kept but the running mean. 100000 copies of this picture
