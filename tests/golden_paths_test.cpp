@@ -26,14 +26,12 @@ void compare_all(Run run) {
   for (const auto& model_case : golden->manifest().at("cases")) {
     const std::string folder = model_case.at("folder").get<std::string>();
     const Explainer net(load_onnx(golden->shared() + "/models/" + model_case.at("model").get<std::string>()),
-                        golden->load(folder + "/input.npy"),
-                        run == Run::kFloat64 ? in_float64() : NetworkOptions{});
+                        golden->load(folder + "/input.npy"), run == Run::kFloat64 ? in_float64() : NetworkOptions{});
     for (const auto& target : model_case.at("targets")) {
       for (const GoldenEntry& entry : golden->entries_in(target.at("folder").get<std::string>())) {
         const std::string method = method_for(entry.path);
         if (method.empty()) continue;
-        const Attribution a =
-            net.explain(method, std::to_string(target.at("index").get<int64_t>()), {entry.layer});
+        const Attribution a = net.explain(method, std::to_string(target.at("index").get<int64_t>()), {entry.layer});
         EXPECT_TRUE(golden->matches(a.values.to(at::kDouble).reshape(entry.shape), entry, run));
         ++compared;
       }

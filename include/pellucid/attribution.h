@@ -64,10 +64,10 @@ struct Paper {
 
 enum MethodNeed : unsigned { kNeedsTarget = 1, kNeedsLayer = 2, kNeedsBaseline = 4, kNeedsGradient = 8 };
 enum MethodProperty : unsigned {
-  kComplete = 1,         ///< Attributions sum to the difference of scores, up to the reported gap.
-  kNonNegative = 2,      ///< The map is never negative.
-  kStochastic = 4,       ///< Depends on the seed.
-  kClassAgnostic = 8,    ///< The same for every target.
+  kComplete = 1,          ///< Attributions sum to the difference of scores, up to the reported gap.
+  kNonNegative = 2,       ///< The map is never negative.
+  kStochastic = 4,        ///< Depends on the seed.
+  kClassAgnostic = 8,     ///< The same for every target.
   kScalesWithLogit = 16,  ///< Doubling the logit doubles the values.
   kModelFree = 32         ///< Does not look at the network.
 };

@@ -42,8 +42,7 @@ class BlurPath {
         p_(p),
         planes_(to_planes(context, context.input.narrow(0, image, 1)).to(at::kDouble)),
         border_(p.border == "zero" ? Border::kZero : Border::kReflect),
-        widest_(p.sigma > 0 ? p.sigma
-                            : 50.0 / 224 * static_cast<double>(std::max(planes_.size(2), planes_.size(3)))) {}
+        widest_(p.sigma > 0 ? p.sigma : 50.0 / 224 * static_cast<double>(std::max(planes_.size(2), planes_.size(3)))) {}
 
   /// The picture at `position` steps from the sharp end, [1,...] as the model has it.
   Tensor at(double position) const { return blurred(sigma(position)); }
@@ -114,9 +113,10 @@ Attribution blur_ig(const Context& context, const BlurIgParams& p) {
 }  // namespace
 
 Method blur_ig_method() {
-  return make_method<BlurIgParams>("blur-ig", "Blur Integrated Gradients", "gradient",
-                                   "Gradient integrated while the picture goes from blurred to sharp; no baseline color.",
-                                   kXu2020, kNeedsTarget | kNeedsGradient, kComplete | kScalesWithLogit, blur_ig);
+  return make_method<BlurIgParams>(
+      "blur-ig", "Blur Integrated Gradients", "gradient",
+      "Gradient integrated while the picture goes from blurred to sharp; no baseline color.", kXu2020,
+      kNeedsTarget | kNeedsGradient, kComplete | kScalesWithLogit, blur_ig);
 }
 
 }  // namespace pellucid

@@ -72,9 +72,8 @@ int64_t rows_per_pass(const Context& context) {
 
 int64_t gradient_rows(const Context& context, const std::vector<ValueId>& wrt) {
   // These are fused into the node before them or share its memory.
-  static const std::set<std::string> kept_by_others = {"BatchNormalization", "Clip",      "Dropout", "Flatten",
-                                                       "Identity",           "LeakyRelu", "Relu",    "Reshape",
-                                                       "Squeeze",            "Unsqueeze"};
+  static const std::set<std::string> kept_by_others = {"BatchNormalization", "Clip", "Dropout", "Flatten", "Identity",
+                                                       "LeakyRelu",          "Relu", "Reshape", "Squeeze", "Unsqueeze"};
   const Graph& graph = context.network.graph();
   std::set<ValueId> downstream(wrt.begin(), wrt.end());
   double kept = 1;

@@ -100,7 +100,9 @@ class Background {
     given_ = given_.to(context.input.options());
   }
   int64_t size() const { return given_.defined() ? given_.size(0) : static_cast<int64_t>(own_.size()); }
-  Tensor member(int64_t image, int64_t m) const { return given_.defined() ? given_[m] : own_[static_cast<size_t>(m)][image]; }
+  Tensor member(int64_t image, int64_t m) const {
+    return given_.defined() ? given_[m] : own_[static_cast<size_t>(m)][image];
+  }
 
  private:
   Tensor given_;

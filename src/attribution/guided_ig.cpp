@@ -29,7 +29,8 @@ struct GuidedIgParams {
 template <class V>
 void describe(V& visit, GuidedIgParams& p) {
   visit("steps", p.steps, integer_between(1, 100000), "Gradients taken on the path; they cannot go in one pass.");
-  visit("fraction", p.fraction, between(0.01, 1), "Share of the pixels that moves at a time, smallest gradients first.");
+  visit("fraction", p.fraction, between(0.01, 1),
+        "Share of the pixels that moves at a time, smallest gradients first.");
   visit("max_dist", p.max_dist, between(0, 1),
         "How far a pixel may be from the straight path, as a share of its way; 0 is Integrated Gradients, left rule.");
   visit("baseline", p.baseline, TextLike{kBaselineAccepts}, "Where the path starts.");

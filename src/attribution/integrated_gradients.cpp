@@ -77,8 +77,8 @@ InputIntegral integrate_from_baselines(const Context& context, const std::string
       Tensor ig;
       double delta = 0;
       for (steps = p.steps;; steps = std::min<int64_t>(1024, steps * 2)) {
-        path.done = static_cast<double>(steps) * static_cast<double>(i * static_cast<int64_t>(starts.size()) +
-                                                                     static_cast<int64_t>(s));
+        path.done = static_cast<double>(steps) *
+                    static_cast<double>(i * static_cast<int64_t>(starts.size()) + static_cast<int64_t>(s));
         path.total = static_cast<double>(steps) * paths;
         ig = (path.to - path.from).to(at::kCPU).to(at::kDouble) *
              path_integral(context, path, quadrature(p.rule, steps));

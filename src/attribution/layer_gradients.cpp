@@ -167,9 +167,8 @@ void note_constant_maps(Attribution& a) {
 
 Attribution internal_influence(const Context& context, const LayerPathParams& p) {
   const Quadrature q = quadrature(p.rule, p.steps);
-  Attribution a =
-      layer_attribution(context, "internal-influence", p.baseline, static_cast<double>(p.steps), false,
-                        [&](const StraightPath& path, ValueId) { return path_integral(context, path, q); });
+  Attribution a = layer_attribution(context, "internal-influence", p.baseline, static_cast<double>(p.steps), false,
+                                    [&](const StraightPath& path, ValueId) { return path_integral(context, path, q); });
   note_constant_maps(a);
   return a;
 }
@@ -183,15 +182,15 @@ Tensor layer_value(const Context& context, const Tensor& picture, ValueId layer)
 
 Attribution layer_integrated_gradients(const Context& context, const LayerPathParams& p) {
   const Quadrature q = quadrature(p.rule, p.steps);
-  return layer_attribution(
-      context, "layer-integrated-gradients", p.baseline, static_cast<double>(p.steps), true,
-      [&](const StraightPath& of_input, ValueId layer) {
-        StraightPath path = of_input;
-        path.from = layer_value(context, of_input.from, layer);
-        path.to = layer_value(context, of_input.to, layer);
-        path.at = layer;
-        return path_integral(context, path, q) * (path.to - path.from).to(at::kCPU).to(at::kDouble);
-      });
+  return layer_attribution(context, "layer-integrated-gradients", p.baseline, static_cast<double>(p.steps), true,
+                           [&](const StraightPath& of_input, ValueId layer) {
+                             StraightPath path = of_input;
+                             path.from = layer_value(context, of_input.from, layer);
+                             path.to = layer_value(context, of_input.to, layer);
+                             path.at = layer;
+                             return path_integral(context, path, q) *
+                                    (path.to - path.from).to(at::kCPU).to(at::kDouble);
+                           });
 }
 
 }  // namespace
@@ -211,11 +210,11 @@ Method internal_influence_method() {
 }
 
 Method layer_integrated_gradients_method() {
-  return make_method<LayerPathParams>(
-      "layer-integrated-gradients", "Layer Integrated Gradients", "gradient",
-      "Integrated Gradients of a layer's activation, from its value for the baseline.", papers::kSundararajan2017,
-      kNeedsTarget | kNeedsLayer | kNeedsBaseline | kNeedsGradient, kComplete | kScalesWithLogit,
-      layer_integrated_gradients);
+  return make_method<LayerPathParams>("layer-integrated-gradients", "Layer Integrated Gradients", "gradient",
+                                      "Integrated Gradients of a layer's activation, from its value for the baseline.",
+                                      papers::kSundararajan2017,
+                                      kNeedsTarget | kNeedsLayer | kNeedsBaseline | kNeedsGradient,
+                                      kComplete | kScalesWithLogit, layer_integrated_gradients);
 }
 
 }  // namespace pellucid

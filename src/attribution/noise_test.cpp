@@ -54,8 +54,7 @@ TEST(NoiseStream, RefusesInjectedNoiseOfAnotherShape) {
   const Explainer n = small_network(Random(2).normal({1, 3, 8, 8}));
   Context context = n.context("1");
   context.injected_noise = at::zeros({2, 3, 8, 8}, at::kDouble);
-  expect_error(ErrorKind::kUsage,
-               "injected noise has shape [2,3,8,8]; [3, shape of one image] was expected",
+  expect_error(ErrorKind::kUsage, "injected noise has shape [2,3,8,8]; [3, shape of one image] was expected",
                [&] { attribute(MethodCall::parse("smooth(grad-cam):samples=3"), context); });
 }
 
@@ -77,8 +76,8 @@ TEST(Smooth, OfSaliencyIsSmoothGrad) {
   same("smooth(gradient):samples=7,noise=0.3", "smoothgrad:samples=7,noise=0.3");
   same("smooth(gradient):samples=7,moment=squared", "smoothgrad-squared:samples=7");
   same("smooth(gradient):samples=7,moment=variance", "vargrad:samples=7");
-  EXPECT_TRUE(within(n.explain("smooth(saliency):samples=7", "1").map, n.explain("smoothgrad:samples=7", "1").map,
-                     kExact));
+  EXPECT_TRUE(
+      within(n.explain("smooth(saliency):samples=7", "1").map, n.explain("smoothgrad:samples=7", "1").map, kExact));
   EXPECT_TRUE(within(n.explain("smooth(gradient):samples=7,moment=variance", "1").map,
                      n.explain("vargrad:samples=7", "1").map, kExact));
 }
@@ -189,8 +188,8 @@ TEST(SmoothText, RefusesWhatItCannotRead) {
 // would be 15 GB of noise at once; the stream is stopped after two of them.
 TEST(Smooth, DrawsNoiseAsItGoes) {
   const Explainer n = small_network(Random(3).normal({1, 3, 80, 80}));
-  for (const char* method : {"smooth(gradient):samples=100000", "smoothgrad:samples=100000",
-                             "smooth-grad-cam++:samples=100000"}) {
+  for (const char* method :
+       {"smooth(gradient):samples=100000", "smoothgrad:samples=100000", "smooth-grad-cam++:samples=100000"}) {
     Context context = n.context("1", {"map"});
     Steps stopped;
     stopped.stop_after = 2;

@@ -161,7 +161,8 @@ TEST(BlurIg, LinearScoreGivesWeightTimesLostDetail) {
   const Tensor w = Random(1).normal({2, 3, 9, 12}), x = Random(2).normal({2, 3, 9, 12});
   const Explainer n = linear_network(w, x);
   const Tensor expected = w[1] * (x - gaussian_blur(x, 4));
-  for (const char* method : {"blur-ig:steps=1,sigma=4", "blur-ig:steps=9,sigma=4", "blur-ig:steps=9,sigma=4,spacing=sqrt"}) {
+  for (const char* method :
+       {"blur-ig:steps=1,sigma=4", "blur-ig:steps=9,sigma=4", "blur-ig:steps=9,sigma=4,spacing=sqrt"}) {
     const Attribution a = n.explain(method, "1");
     EXPECT_TRUE(within(a.values, expected, kExact)) << method;
     EXPECT_NEAR(a.diagnostics[0].at("convergence_delta"), 0, 1e-9) << method;
@@ -223,15 +224,14 @@ TEST(ExpectedGradients, LinearScoreGivesWeightTimesDifferenceFromTheMean) {
   const Tensor background = Random(3).normal({7, 3, 4, 5});
   const Explainer n = linear_network(w, x);
   for (const char* samples : {"7", "10", "200"}) {
-    const Attribution a =
-        expected_gradients(n, std::string("expected-gradients:samples=") + samples, background);
+    const Attribution a = expected_gradients(n, std::string("expected-gradients:samples=") + samples, background);
     EXPECT_TRUE(within(a.values, w[1] * (x - background.mean(0)), kExact)) << samples;
     EXPECT_NEAR(a.diagnostics[0].at("convergence_delta"), 0, 1e-10);
     EXPECT_NEAR(a.diagnostics[0].at("gap_standard_error"), 0, 1e-10);
   }
   // Without background pictures, the named baselines.
-  EXPECT_TRUE(within(n.explain("expected-gradients:samples=8,baseline=black+white", "1").values, w[1] * (x - 127.5),
-                     kExact));
+  EXPECT_TRUE(
+      within(n.explain("expected-gradients:samples=8,baseline=black+white", "1").values, w[1] * (x - 127.5), kExact));
 }
 
 // One baseline and positions at Gauss-Legendre nodes, each drawn in proportion to its weight: two nodes have equal
@@ -240,9 +240,9 @@ TEST(ExpectedGradients, OneBaselineAtGaussNodesIsIntegratedGradients) {
   const Tensor x = Random(2).normal({2, 3, 8, 8});
   const Explainer n(random_network(Family::kPlain, 1), x);
   const std::vector<double> nodes = quadrature("gauss-legendre", 2).nodes;
-  const Attribution a = expected_gradients(n, "expected-gradients:samples=2", at::zeros({1, 3, 8, 8}, at::kDouble),
-                                           {{"positions", at::tensor(nodes, at::TensorOptions(at::kDouble))},
-                                            {"baselines", at::zeros({2}, at::kLong)}});
+  const Attribution a = expected_gradients(
+      n, "expected-gradients:samples=2", at::zeros({1, 3, 8, 8}, at::kDouble),
+      {{"positions", at::tensor(nodes, at::TensorOptions(at::kDouble))}, {"baselines", at::zeros({2}, at::kLong)}});
   EXPECT_TRUE(within(a.values, n.explain("integrated-gradients:steps=2,baseline=zero", "1").values, kExact));
 }
 
@@ -280,9 +280,11 @@ TEST(ExpectedGradients, GapIsWithinItsStandardError) {
 
 TEST(ExpectedGradients, RefusesABackgroundOfAnotherShape) {
   const Explainer n(random_network(Family::kPlain, 1), Random(2).normal({1, 3, 8, 8}));
-  expect_error(ErrorKind::kUsage,
-               "expected-gradients: the background has shape [4,3,8,9]; pictures like the input [1,3,8,8] were expected",
-               [&] { expected_gradients(n, "expected-gradients", Random(3).normal({4, 3, 8, 9})); });
+  expect_error(
+      ErrorKind::kUsage,
+      "expected-gradients: the background has shape [4,3,8,9]; pictures like the input [1,3,8,8] were expected", [&] {
+        expected_gradients(n, "expected-gradients", Random(3).normal({4, 3, 8, 9}));
+      });
 }
 
 /// c = conv(x), a = relu(c), S = W mean(a): the head is linear in the layer.
@@ -301,7 +303,8 @@ TEST(LayerGradients, LinearHeadGivesWeightTimesChange) {
   const Tensor weight = n.network.graph().value(n.network.graph().find("logits.w")).constant[1].view({1, 6, 1, 1}) / 42;
   const ValueId a = n.layers.find("a");
   const Tensor change = n.value(a) - n.value(a, at::zeros_like(x));
-  for (const char* method : {"layer-conductance:steps=1", "layer-conductance:steps=9", "layer-integrated-gradients:steps=1"}) {
+  for (const char* method :
+       {"layer-conductance:steps=1", "layer-conductance:steps=9", "layer-integrated-gradients:steps=1"}) {
     const Attribution found = n.explain(method, "1", {"a"});
     EXPECT_TRUE(within(found.values, weight * change, kExact)) << method;
     EXPECT_TRUE(within(found.map, (weight * change).sum(1), kExact)) << method;

@@ -59,10 +59,10 @@ Attribution vargrad(const Context& context, const NoiseParams& p) {
 }  // namespace
 
 Method smoothgrad_method() {
-  return make_method<NoiseParams>(
-      "smoothgrad", "SmoothGrad", "gradient",
-      "Mean signed gradient over noisy copies; the picture takes the largest magnitude.", papers::kSmilkov2017,
-      kNeedsTarget | kNeedsGradient, kNonNegative | kStochastic | kScalesWithLogit, smoothgrad);
+  return make_method<NoiseParams>("smoothgrad", "SmoothGrad", "gradient",
+                                  "Mean signed gradient over noisy copies; the picture takes the largest magnitude.",
+                                  papers::kSmilkov2017, kNeedsTarget | kNeedsGradient,
+                                  kNonNegative | kStochastic | kScalesWithLogit, smoothgrad);
 }
 
 Method smoothgrad_squared_method() {

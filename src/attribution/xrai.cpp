@@ -236,10 +236,9 @@ Attribution xrai(const Context& context, const XraiParams& p) {
 }  // namespace
 
 Method xrai_method() {
-  return make_method<XraiParams>("xrai", "XRAI", "gradient",
-                                 "Regions at several scales in the order of their mean Integrated Gradients.",
-                                 kKapishnikov2019, kNeedsTarget | kNeedsBaseline | kNeedsGradient,
-                                 kComplete | kScalesWithLogit, xrai);
+  return make_method<XraiParams>(
+      "xrai", "XRAI", "gradient", "Regions at several scales in the order of their mean Integrated Gradients.",
+      kKapishnikov2019, kNeedsTarget | kNeedsBaseline | kNeedsGradient, kComplete | kScalesWithLogit, xrai);
 }
 
 }  // namespace pellucid

@@ -50,7 +50,8 @@ TEST(Xrai, GrowsByTheDensityOfWhatIsNew) {
   const auto segmenter = [&](const Tensor& display, const std::string& spec) {
     asked.push_back(spec);
     EXPECT_EQ(display.sizes().vec(), (Shape{1, 1, 6}));
-    const auto labels = spec == "slic:2" ? std::vector<int64_t>{0, 0, 1, 1, 2, 2} : std::vector<int64_t>{0, 1, 1, 2, 2, 2};
+    const auto labels =
+        spec == "slic:2" ? std::vector<int64_t>{0, 0, 1, 1, 2, 2} : std::vector<int64_t>{0, 1, 1, 2, 2, 2};
     return at::tensor(labels, at::TensorOptions(at::kLong)).view({1, 6});
   };
   const Attribution a = xrai(n, "segments=slic:2+seeds:3,dilation=0,min_area=0", segmenter);
@@ -94,7 +95,8 @@ TEST(Xrai, EqualsALiteralImplementationWithDilatedRegions) {
   const Tensor y = at::arange(12, at::kLong).unsqueeze(1), u = at::arange(13, at::kLong).unsqueeze(0);
   for (const int64_t size : {3, 5}) {
     const Tensor labels = y.div(size, "floor") * 100 + u.div(size, "floor");
-    for (const int64_t label : {0, 1, 2, 3, 4, 100, 101, 102, 103, 104, 200, 201, 202, 203, 204, 300, 301, 302, 303, 304}) {
+    for (const int64_t label :
+         {0, 1, 2, 3, 4, 100, 101, 102, 103, 104, 200, 201, 202, 203, 204, 300, 301, 302, 303, 304}) {
       const Tensor region = labels.eq(label);
       if (!region.any().item<bool>()) continue;
       // Every pixel within 0.116 * 13 = 1.508 of one of the region's.
