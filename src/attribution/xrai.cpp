@@ -85,7 +85,8 @@ Tensor segmentation(const Context& context, int64_t image, const std::string& te
 
 /// Candidate regions as lists of pixels; those of all segmentations together.
 std::vector<std::vector<int64_t>> regions_of(const Tensor& labels, double dilation) {
-  const Tensor flat = labels.contiguous();
+  const auto [names, dense] = at::_unique(labels, /*sorted=*/true, /*return_inverse=*/true);
+  const Tensor flat = dense.contiguous();
   const auto* const label = flat.data_ptr<int64_t>();
   const int64_t height = flat.size(0), width = flat.size(1);
   std::vector<std::pair<int64_t, int64_t>> disc;
@@ -95,20 +96,18 @@ std::vector<std::vector<int64_t>> regions_of(const Tensor& labels, double dilati
       if (static_cast<double>(dy * dy + dx * dx) <= dilation * dilation) disc.emplace_back(dy, dx);
     }
   }
-  std::map<int64_t, std::vector<int64_t>> found;
+  std::vector<std::vector<int64_t>> regions(static_cast<size_t>(names.size(0)));
   for (int64_t y = 0; y < height; ++y) {
     for (int64_t x = 0; x < width; ++x) {
       // A pixel belongs to every region that has a pixel within reach; the disc is its own mirror image.
       for (const auto& [dy, dx] : disc) {
         const int64_t v = y + dy, u = x + dx;
         if (v < 0 || v >= height || u < 0 || u >= width) continue;
-        std::vector<int64_t>& pixels = found[label[v * width + u]];
+        std::vector<int64_t>& pixels = regions[static_cast<size_t>(label[v * width + u])];
         if (pixels.empty() || pixels.back() != y * width + x) pixels.push_back(y * width + x);
       }
     }
   }
-  std::vector<std::vector<int64_t>> regions;
-  for (auto& entry : found) regions.push_back(std::move(entry.second));
   return regions;
 }
 
