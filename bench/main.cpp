@@ -10,6 +10,7 @@
 
 #include "eager.h"
 #include "harness.h"
+#include "integrated_gradients.h"
 #include "models.h"
 #include "pellucid/attribution.h"
 #include "pellucid/error.h"
@@ -199,6 +200,9 @@ int main(int argc, char** argv) {
                                               : mobilenet_v2();
       graph.name = model;
       for (const int64_t batch : {1, 8}) bench_network(graph, batch, options);
+      if (options.filter.empty() || ("IG-50 " + model).find(options.filter) != std::string::npos) {
+        bench_integrated_gradients(graph, options.harness);
+      }
     }
     bench_import(options);
     return 0;

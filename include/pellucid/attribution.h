@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -63,18 +64,19 @@ struct Paper {
 
 enum MethodNeed : unsigned { kNeedsTarget = 1, kNeedsLayer = 2, kNeedsBaseline = 4, kNeedsGradient = 8 };
 enum MethodProperty : unsigned {
-  kComplete = 1,         ///< Attributions sum to the difference of scores, up to the reported gap.
-  kNonNegative = 2,      ///< The map is never negative.
-  kStochastic = 4,       ///< Depends on the seed.
-  kClassAgnostic = 8,    ///< The same for every target.
-  kScalesWithLogit = 16  ///< Doubling the logit doubles the values.
+  kComplete = 1,          ///< Attributions sum to the difference of scores, up to the reported gap.
+  kNonNegative = 2,       ///< The map is never negative.
+  kStochastic = 4,        ///< Depends on the seed.
+  kClassAgnostic = 8,     ///< The same for every target.
+  kScalesWithLogit = 16,  ///< Doubling the logit doubles the values.
+  kModelFree = 32         ///< Does not look at the network.
 };
 
 /// One entry in the table of methods. Flags, help, docs, JSON and the shared tests follow from it.
 struct Method {
   std::string id;
   std::string title;
-  std::string family;   ///< "gradient" or "cam".
+  std::string family;   ///< "gradient", "cam" or "baseline".
   std::string summary;  ///< One line.
   Paper paper;
   unsigned needs = 0;
@@ -88,17 +90,22 @@ struct Method {
 /// Every method, in the order of the table. Duplicate ids are refused when it is first built.
 const std::vector<Method>& methods();
 
-/// A method and its parameters, as one string: "integrated-gradients:steps=100,baseline=blur:5".
+/// Parameters of smooth(METHOD), which averages any method over noisy copies of the pictures.
+std::vector<ParamSpec> smooth_params();
+
+/// A method and its parameters, as one string: "integrated-gradients:steps=100,baseline=blur:5". Any method can be
+/// averaged over noisy copies: "smooth(grad-cam):samples=20,noise=0.1", "smooth(integrated-gradients:steps=10)".
 struct MethodCall {
   const Method* method = nullptr;
-  ParamMap params;  ///< Only those that were given.
+  ParamMap params;                             ///< Only those that were given.
+  std::shared_ptr<const Method> wrapped = {};  ///< Holds `method` when it is not in the table.
 
   /// Throws Error(kUsage) for an unknown method or a bad parameter.
   static MethodCall parse(const std::string& text);
   std::string text() const;
 };
 
-/// Splits "a,b:x=1,y=2,c" at the commas that begin a new method; "all" stands for every method.
+/// Splits "a,b:x=1,y=2,smooth(c:z=3)" at the commas that begin a new method; "all" stands for every method.
 std::vector<MethodCall> parse_methods(const std::string& text);
 
 /// Runs a method on a batch, checks that every number is finite, and notes maps that are blank with the reason.

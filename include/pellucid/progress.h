@@ -23,7 +23,7 @@ class Progress {
   void set_deadline(std::chrono::steady_clock::time_point deadline);
 
   /// Throws Error(kInterrupted) when cancelled or past the deadline.
-  void check() const;
+  virtual void check() const;
 
  private:
   std::atomic<bool> cancelled_{false};

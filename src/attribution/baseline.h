@@ -16,8 +16,12 @@ namespace pellucid {
 /// or several joined by '+', which are averaged over by the caller.
 std::vector<Tensor> baselines(const Context& context, const std::string& owner, const std::string& name);
 
-/// Separable Gaussian with reflected borders, cut off at four sigma. [N,C,H,W], sigma in pixels.
-Tensor gaussian_blur(const Tensor& planes, double sigma);
+enum class Border {
+  kReflect,  ///< The picture continues as its mirror image; the border pixel is not repeated.
+  kZero      ///< Nothing beyond the border.
+};
+/// Separable Gaussian, cut off at four sigma. [N,C,H,W], sigma in pixels; 0 returns the picture.
+Tensor gaussian_blur(const Tensor& planes, double sigma, Border border = Border::kReflect);
 
 /// What a baseline parameter accepts, for help and errors.
 extern const char* const kBaselineAccepts;

@@ -1,10 +1,11 @@
 // The class activation map family. Each member is one function from activations A [N,K,h,w] and gradients G = dS/dA to
 // a raw map [N,h,w]; the frame runs the network, reshapes token layers, fuses layers, rectifies and resamples.
 
+#include <array>
 #include <cmath>
 #include <limits>
 
-#include "attribution/method.h"
+#include "attribution/noise.h"
 #include "pellucid/error.h"
 #include "pellucid/text.h"
 
@@ -305,31 +306,42 @@ Tensor eigen_grad_cam(const CamInput& in, const EigenParams& p) {
 }
 
 // Omeiza et al., arXiv 2019: the powers of the gradient are averaged over noisy copies inside Grad-CAM++.
-struct SmoothGradCamParams {
-  int64_t samples = 10;
-  double noise = 0.15;
+struct SmoothGradCamParams : NoiseParams {
+  SmoothGradCamParams() { samples = 10; }
 };
 
-template <class V>
-void describe(V& visit, SmoothGradCamParams& p) {
-  visit("samples", p.samples, integer_between(1, 100000), "Noisy copies per picture.");
-  visit("noise", p.noise, between(0, 10), "Standard deviation of the noise as a share of the picture's value range.");
-}
-
 Attribution smooth_grad_cam_plus_plus(const Context& context, const SmoothGradCamParams& p) {
-  const Tensor noise = noise_samples(context, p.samples);
   const Tensor scale = noise_scale(context, p.noise);
+  const int64_t images = num_images(context);
+  const int64_t step = gradient_rows(context, context.cam_layers);
   std::map<ValueId, TensorList> maps;
   const std::map<ValueId, CamInput> clean = cam_inputs(context, false);
-  for (int64_t i = 0; i < num_images(context); ++i) {
-    const Tensor noisy = context.input[i].unsqueeze(0) + noise * scale[i];
-    const GradientResult r =
-        gradients(context, {noisy, std::vector<int64_t>(static_cast<size_t>(p.samples), i), context.cam_layers, {}});
+  for (int64_t i = 0; i < images; ++i) {
+    NoiseStream noise(context, p.samples);
+    std::map<ValueId, std::array<Tensor, 3>> powers;  // sums of G, G^2 and G^3
+    for (int64_t begin = 0; begin < p.samples; begin += step) {
+      const int64_t count = std::min(step, p.samples - begin);
+      const Tensor noisy = context.input[i].unsqueeze(0) + noise.draw(count) * scale[i];
+      const GradientResult r =
+          gradients(context, {noisy, std::vector<int64_t>(static_cast<size_t>(count), i), context.cam_layers, {}});
+      for (const ValueId id : context.cam_layers) {
+        const Tensor g = as_map(context, id, r.gradients.at(id)).to(at::kCPU).to(at::kDouble);
+        for (size_t k = 0; k < 3; ++k) {
+          const Tensor sum = g.pow(static_cast<double>(k + 1)).sum(0, true);
+          Tensor& power = powers[id][k];
+          power = power.defined() ? power + sum : sum;
+        }
+      }
+      if (context.progress) {
+        context.progress->report(static_cast<double>(i * p.samples + begin + count),
+                                 static_cast<double>(images * p.samples), "noisy copies");
+      }
+    }
+    const auto share = static_cast<double>(p.samples);
     for (const ValueId id : context.cam_layers) {
-      const Tensor g = as_map(context, id, r.gradients.at(id)).to(at::kCPU).to(at::kDouble);
       const Tensor a = clean.at(id).activations.narrow(0, i, 1);
-      const auto mean_power = [&](int64_t power) { return g.pow(power).mean(0, true); };
-      maps[id].push_back(weighted(grad_cam_plus_plus_weights(mean_power(1), mean_power(2), mean_power(3), a), a));
+      const auto& [g, g2, g3] = powers.at(id);
+      maps[id].push_back(weighted(grad_cam_plus_plus_weights(g / share, g2 / share, g3 / share, a), a));
     }
   }
   std::map<ValueId, Tensor> raws;

@@ -1,7 +1,6 @@
-// What the methods share: passes, reductions, noise.
+// What the methods share: passes and reductions.
 
-#include <ATen/CPUGeneratorImpl.h>
-
+#include <algorithm>
 #include <numeric>
 #include <set>
 
@@ -71,9 +70,33 @@ int64_t rows_per_pass(const Context& context) {
 
 }  // namespace
 
+int64_t gradient_rows(const Context& context, const std::vector<ValueId>& wrt) {
+  // These are fused into the node before them or share its memory.
+  static const std::set<std::string> kept_by_others = {"BatchNormalization", "Clip", "Dropout", "Flatten", "Identity",
+                                                       "LeakyRelu",          "Relu", "Reshape", "Squeeze", "Unsqueeze"};
+  const Graph& graph = context.network.graph();
+  std::set<ValueId> downstream(wrt.begin(), wrt.end());
+  double kept = 1;
+  for (const Node& node : graph.nodes()) {
+    const bool reached =
+        std::any_of(node.inputs.begin(), node.inputs.end(), [&](ValueId id) { return downstream.count(id) != 0; });
+    if (!reached) continue;
+    for (const ValueId id : node.outputs) {
+      downstream.insert(id);
+      if (kept_by_others.count(node.op)) continue;
+      kept += std::max(0.0, static_cast<double>(c10::multiply_integers(context.layers.shape(id))));  // {-1}: never run
+    }
+  }
+  const auto bytes = static_cast<double>(at::elementSize(context.network.dtype()));
+  const auto batch = static_cast<double>(std::max<int64_t>(1, context.layers.shape(input_value(context)).at(0)));
+  const double rows = batch * static_cast<double>(context.memory_budget) / (bytes * kept);
+  return static_cast<int64_t>(std::clamp(rows, 1.0, static_cast<double>(rows_per_pass(context))));
+}
+
 GradientResult gradients(const Context& context, const GradientRequest& request) {
   const int64_t total = request.input.size(0);
-  const int64_t step = rows_per_pass(context);
+  const int64_t step = gradient_rows(context, request.wrt);
+  const bool inside = request.at != kNoValue && request.at != input_value(context);
   GradientResult result;
   TensorList score_parts;
   std::map<ValueId, TensorList> value_parts, gradient_parts;
@@ -84,7 +107,9 @@ GradientResult gradients(const Context& context, const GradientRequest& request)
     Network::RecordRequest record;
     record.wrt = request.wrt;
     record.until = {target.value()};
-    const Tape tape = context.network.record({request.input.narrow(0, begin, count)}, record, context.progress);
+    const Tensor rows = request.input.narrow(0, begin, count);
+    if (inside) record.request.from = {{request.at, rows}};
+    const Tape tape = context.network.record({inside ? Tensor() : rows}, record, context.progress);
     const Tensor& value = tape.value(target.value());
     score_parts.push_back(target.score(value));
     Gradients found = tape.backward({{target.value(), target.seed(value)}}, request.wrt, request.rules);
@@ -125,44 +150,37 @@ Tensor scores(const Context& context, const Tensor& input, const std::vector<int
   return at::cat(parts, 0);
 }
 
+Tensor map_from_values(const Context& context, const Tensor& values, const std::string& reduction, bool rectify) {
+  const auto [height, width] = input_size(context);
+  if (values.dim() == 3) {
+    if (reduction != "none") return {};
+    return upsample_map(rectify ? at::relu(values) : values, height, width);
+  }
+  const int64_t channel_axis = values.sizes() == context.input.sizes() && !context.card.channels_first ? 3 : 1;
+  if (reduction == "max-abs") return upsample_map(values.abs().amax(channel_axis), height, width);
+  if (reduction != "sum") return {};
+  return upsample_map(values.to(at::kDouble).sum(channel_axis).to(values.scalar_type()), height, width);
+}
+
 Attribution input_attribution(const Context& context, const Tensor& values, Reduction reduction) {
   Attribution a;
   a.values = values;
-  const int64_t channel_axis = context.card.channels_first ? 1 : 3;
-  switch (reduction) {
-    case Reduction::kSum:
-    case Reduction::kSumPositive:
-      a.map = values.to(at::kDouble).sum(channel_axis).to(values.scalar_type());
-      a.reduction = "sum";
-      a.is_signed = reduction == Reduction::kSum;
-      break;
-    case Reduction::kMaxAbs:
-      a.map = values.abs().amax(channel_axis);
-      a.reduction = "max-abs";
-      a.is_signed = false;
-      break;
-  }
+  a.reduction = reduction == Reduction::kMaxAbs ? "max-abs" : "sum";
+  a.is_signed = reduction == Reduction::kSum;
+  a.map = map_from_values(context, values, a.reduction, false);
   return a;
 }
 
-Tensor noise_samples(const Context& context, int64_t count) {
-  const Shape image = context.input.sizes().slice(1).vec();
-  if (context.injected_noise.defined()) {
-    if (context.injected_noise.size(0) < count || context.injected_noise.sizes().slice(1) != at::IntArrayRef(image)) {
-      throw_usage("injected noise has shape " + shape_text(context.injected_noise.sizes()) + "; [" +
-                  std::to_string(count) + ", shape of one image] was expected");
-    }
-    return context.injected_noise.narrow(0, 0, count).to(context.input.options());
+Tensor layer_planes(const Context& context, ValueId layer, const Tensor& t) {
+  if (t.dim() == 4) return t;
+  const TokenGrid grid = t.dim() == 3 ? token_grid(t.size(1)) : TokenGrid{};
+  if (grid.rows == 0) {
+    throw_usage("layer '" + printable(context.layers.layer(layer).name) + "' has shape " + shape_text(t.sizes()) +
+                "; a map needs [N,K,h,w] or tokens [N,T,D] that form a square grid");
   }
-  at::Generator generator = at::detail::createCPUGenerator(context.seed);
-  Shape shape{count};
-  shape.insert(shape.end(), image.begin(), image.end());
-  return at::randn(shape, generator, at::TensorOptions().dtype(at::kDouble)).to(context.input.options());
-}
-
-Tensor noise_scale(const Context& context, double fraction) {
-  const Tensor flat = context.input.flatten(1);
-  return (flat.amax(1) - flat.amin(1)) * fraction;
+  return t.narrow(1, grid.leading, grid.rows * grid.columns)
+      .transpose(1, 2)
+      .reshape({t.size(0), t.size(2), grid.rows, grid.columns});
 }
 
 }  // namespace pellucid

@@ -12,8 +12,8 @@ void describe(V&, NoParams&) {}
 
 /// Builds a table entry from a parameter struct with `describe` and the function that computes the method.
 template <class P, class F>
-Method make_method(const char* id, const char* title, const char* family, const char* summary, const Paper& paper,
-                   unsigned needs, unsigned properties, F function) {
+Method make_method(const std::string& id, const std::string& title, const std::string& family,
+                   const std::string& summary, const Paper& paper, unsigned needs, unsigned properties, F function) {
   Method m;
   m.id = id;
   m.title = title;
@@ -23,11 +23,10 @@ Method make_method(const char* id, const char* title, const char* family, const 
   m.needs = needs;
   m.properties = properties;
   m.params = param_specs<P>();
-  const std::string owner = id;
-  m.run = [owner, function](const Context& context, const ParamMap& given) {
+  m.run = [owner = id, function](const Context& context, const ParamMap& given) {
     return function(context, params_from<P>(owner, given));
   };
-  m.complete = [owner](const ParamMap& given) { return params_text(params_from<P>(owner, given)); };
+  m.complete = [owner = id](const ParamMap& given) { return params_text(params_from<P>(owner, given)); };
   return m;
 }
 
@@ -83,6 +82,7 @@ struct GradientRequest {
   std::vector<int64_t> rows;  ///< The image each row of `input` belongs to.
   std::vector<ValueId> wrt;   ///< Values to differentiate with respect to.
   RuleMap rules;
+  ValueId at = kNoValue;  ///< The value that `input` holds, [M,...]; the network's input when left out.
 };
 struct GradientResult {
   Tensor score;      ///< [M]
@@ -90,9 +90,13 @@ struct GradientResult {
   Values gradients;  ///< Of each `wrt`; zeros (for the input) where no path leads to the target.
   std::map<std::string, int64_t> rule_uses;
 };
-/// In passes of at most `context.batch_size` rows. A `wrt` other than the input without influence on the target throws
+/// In passes of `gradient_rows`. A `wrt` other than the input without influence on the target throws
 /// Error(kUsage).
 GradientResult gradients(const Context& context, const GradientRequest& request);
+
+/// Rows that one pass with gradients takes together: `context.memory_budget` over what the record of one row keeps, at
+/// most `context.batch_size`; 1 for networks that do not batch safely.
+int64_t gradient_rows(const Context& context, const std::vector<ValueId>& wrt);
 
 /// Rows that one forward pass from `at` may take together: `context.memory_budget` over what one row keeps alive, at
 /// most 64; 1 for networks that do not batch safely.
@@ -114,11 +118,14 @@ enum class Reduction { kSum, kMaxAbs, kSumPositive };
 /// An input-shaped attribution with its map: channels reduced as stated.
 Attribution input_attribution(const Context& context, const Tensor& values, Reduction reduction);
 
-/// Noise for `count` samples of one image's shape, standard normal; from the context's seed or what was injected. Every
-/// image gets the same noise, so that a batch equals its images one by one.
-Tensor noise_samples(const Context& context, int64_t count);
-/// `fraction` of each image's value range, [N]; 0 for a constant image.
-Tensor noise_scale(const Context& context, double fraction);
+/// The map [N,H,W] at input resolution of values shaped like the input, [N,K,h,w] or [N,h,w], by one of the reductions
+/// that Attribution::reduction names; undefined for any other. Where there are no channels to reduce, `rectify` drops
+/// what is negative.
+Tensor map_from_values(const Context& context, const Tensor& values, const std::string& reduction, bool rectify);
+
+/// A layer's [N,K,h,w] as it is, tokens [N,T,D] as [N,D,rows,columns] without class and register tokens. Throws
+/// Error(kUsage) for layers of any other shape.
+Tensor layer_planes(const Context& context, ValueId layer, const Tensor& t);
 
 // The families, one declaration per line of the table in methods.cpp.
 Method gradient_method();
@@ -128,6 +135,13 @@ Method smoothgrad_method();
 Method smoothgrad_squared_method();
 Method vargrad_method();
 Method integrated_gradients_method();
+Method guided_ig_method();
+Method blur_ig_method();
+Method expected_gradients_method();
+Method xrai_method();
+Method layer_conductance_method();
+Method internal_influence_method();
+Method layer_integrated_gradients_method();
 Method deconvnet_method();
 Method guided_backprop_method();
 Method cam_method();
@@ -143,6 +157,10 @@ Method layer_cam_method();
 Method grad_cam_elementwise_method();
 Method eigen_cam_method();
 Method eigen_grad_cam_method();
+Method random_method();
+Method edges_method();
+Method center_method();
+Method activation_mean_method();
 
 /// Rules for DeconvNet and guided backprop; also used by the guided CAMs.
 RuleMap deconvnet_rules();

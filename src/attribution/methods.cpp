@@ -6,7 +6,7 @@
 #include <cmath>
 #include <set>
 
-#include "attribution/method.h"
+#include "attribution/noise.h"
 #include "pellucid/error.h"
 #include "pellucid/text.h"
 
@@ -21,6 +21,13 @@ const std::vector<Method>& methods() {
                              smoothgrad_squared_method(),
                              vargrad_method(),
                              integrated_gradients_method(),
+                             guided_ig_method(),
+                             blur_ig_method(),
+                             expected_gradients_method(),
+                             xrai_method(),
+                             layer_conductance_method(),
+                             internal_influence_method(),
+                             layer_integrated_gradients_method(),
                              deconvnet_method(),
                              guided_backprop_method(),
                              cam_method(),
@@ -35,7 +42,11 @@ const std::vector<Method>& methods() {
                              layer_cam_method(),
                              grad_cam_elementwise_method(),
                              eigen_cam_method(),
-                             eigen_grad_cam_method()};
+                             eigen_grad_cam_method(),
+                             random_method(),
+                             edges_method(),
+                             center_method(),
+                             activation_mean_method()};
     std::set<std::string> ids;
     for (const Method& m : list) TORCH_INTERNAL_ASSERT(ids.insert(m.id).second, "two methods are named ", m.id);
     return list;
@@ -58,13 +69,49 @@ const Method* find_method(const std::string& id) {
   return nullptr;
 }
 
+/// The first `wanted` that is not inside parentheses.
+size_t find_outside(const std::string& text, char wanted) {
+  int depth = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == wanted && depth <= 0) return i;
+    depth += text[i] == '(' ? 1 : text[i] == ')' ? -1 : 0;
+  }
+  return std::string::npos;
+}
+
+std::vector<std::string> split_outside(std::string text, char separator) {
+  std::vector<std::string> parts;
+  for (size_t at = find_outside(text, separator); at != std::string::npos; at = find_outside(text, separator)) {
+    parts.push_back(text.substr(0, at));
+    text.erase(0, at + 1);
+  }
+  parts.push_back(text);
+  return parts;
+}
+
+/// "smooth(METHOD:PARAMETERS)".
+std::shared_ptr<const Method> wrapped_method(const std::string& id) {
+  const std::string opening = "smooth(";
+  const std::string inner = id.size() > opening.size() ? id.substr(opening.size(), id.size() - opening.size() - 1) : "";
+  if (id.rfind(opening, 0) != 0 || id.back() != ')' || inner.find_first_of("()") != std::string::npos) {
+    throw_usage("no method '" + printable(id) +
+                "'; smooth(METHOD) is the only form with parentheses, and does not go inside itself");
+  }
+  return std::make_shared<Method>(smooth_method(MethodCall::parse(inner)));
+}
+
 }  // namespace
 
 MethodCall MethodCall::parse(const std::string& text) {
-  const size_t colon = text.find(':');
+  const size_t colon = find_outside(text, ':');
   const std::string id = trim(text.substr(0, colon));
   MethodCall call;
-  call.method = find_method(id);
+  if (id.find_first_of("()") != std::string::npos) {
+    call.wrapped = wrapped_method(id);
+    call.method = call.wrapped.get();
+  } else {
+    call.method = find_method(id);
+  }
   if (!call.method) {
     throw_usage("no method '" + printable(id) + "'" + did_you_mean(id, method_ids()) +
                 " ('pellucid methods' lists all)");
@@ -73,11 +120,11 @@ MethodCall MethodCall::parse(const std::string& text) {
     for (const std::string& part : split(text.substr(colon + 1), ',')) {
       const size_t equals = part.find('=');
       if (equals == std::string::npos) {
-        throw_usage(id + ": '" + printable(part) + "' is not NAME=VALUE");
+        throw_usage(call.method->id + ": '" + printable(part) + "' is not NAME=VALUE");
       }
       const std::string name = trim(part.substr(0, equals));
       if (!call.params.emplace(name, trim(part.substr(equals + 1))).second)
-        throw_usage(id + ": " + name + " is given twice");
+        throw_usage(call.method->id + ": " + name + " is given twice");
     }
   }
   call.method->complete(call.params);
@@ -99,12 +146,12 @@ std::string MethodCall::text() const {
 std::vector<MethodCall> parse_methods(const std::string& text) {
   // A piece with '=' but no ':' before it continues the method before.
   std::vector<std::string> pieces;
-  for (const std::string& part : split(text, ',')) {
-    const size_t equals = part.find('=');
-    const size_t colon = part.find(':');
+  for (const std::string& part : split_outside(text, ',')) {
+    const size_t equals = find_outside(part, '=');
+    const size_t colon = find_outside(part, ':');
     const bool continues = equals != std::string::npos && (colon == std::string::npos || colon > equals);
     if (continues && !pieces.empty()) {
-      pieces.back() += (pieces.back().find(':') == std::string::npos ? ":" : ",") + part;
+      pieces.back() += (find_outside(pieces.back(), ':') == std::string::npos ? ":" : ",") + part;
     } else {
       pieces.push_back(part);
     }
@@ -131,7 +178,8 @@ void note_blank_maps(const Method& method, Attribution& a) {
     const Tensor raw = a.values[i];
     std::string why;
     if (raw.abs().max().item<double>() == 0) {
-      why = (method.needs & kNeedsLayer) == 0
+      why = (method.properties & kModelFree) != 0 ? "blank: the picture is of one color"
+            : (method.needs & kNeedsLayer) == 0
                 ? "blank: every gradient is zero (saturated or dead units, or a score that ignores the picture)"
             : method.needs & kNeedsGradient ? "blank: the gradients or the activations of the layer are all zero"
                                             : "blank: the activations of the layer are all zero";

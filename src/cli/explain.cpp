@@ -25,16 +25,18 @@ Rect parse_box(const std::string& text) {
 /// For each parameter's flag, what it means, accepts and is by default; methods that agree share a paragraph.
 std::map<std::string, std::string> parameter_help() {
   std::map<std::string, std::vector<std::pair<std::string, std::vector<std::string>>>> uses;
-  for (const Method& m : methods()) {
-    for (const ParamSpec& spec : m.params) {
+  const auto add = [&](const std::string& method, const std::vector<ParamSpec>& specs) {
+    for (const ParamSpec& spec : specs) {
       const std::string text = spec.help + " It is " + spec.accepts + " (default " +
                                (spec.default_value.empty() ? "none" : spec.default_value) + ").";
       auto& variants = uses[spec.name];
       auto found = std::find_if(variants.begin(), variants.end(), [&](const auto& v) { return v.first == text; });
       if (found == variants.end()) found = variants.insert(variants.end(), {text, {}});
-      found->second.push_back(m.id);
+      found->second.push_back(method);
     }
-  }
+  };
+  for (const Method& m : methods()) add(m.id, m.params);
+  add("smooth(METHOD)", smooth_params());
   std::map<std::string, std::string> help;
   for (const auto& [name, variants] : uses) {
     for (const auto& [text, ids] : variants) {

@@ -20,6 +20,10 @@ std::string needs_text(const Method& m) {
   return text;
 }
 
+constexpr const char* kSmoothHelp =
+    "Any method can be averaged over noisy copies of the picture: smooth(METHOD), as in "
+    "smooth(grad-cam):samples=20,noise=0.1 or smooth(integrated-gradients:steps=10).";
+
 nlohmann::ordered_json method_json(const Method& m) {
   nlohmann::ordered_json json{{"id", m.id}, {"title", m.title}, {"family", m.family}, {"summary", m.summary}};
   json["paper"] = paper_json(m.paper);
@@ -33,6 +37,15 @@ nlohmann::ordered_json method_json(const Method& m) {
                         {"class_agnostic", (m.properties & kClassAgnostic) != 0}};
   json["parameters"] = parameters_json(m.params);
   return json;
+}
+
+/// As a table of Markdown.
+void print_parameters(const std::vector<ParamSpec>& specs) {
+  std::cout << "\n| Parameter | Default | Accepts | Meaning |\n|---|---|---|---|\n";
+  for (const ParamSpec& spec : specs) {
+    std::cout << "| `" << spec.name << "` | " << spec.default_value << " | " << spec.accepts << " | " << spec.help
+              << " |\n";
+  }
 }
 
 }  // namespace
@@ -72,11 +85,13 @@ std::function<int(TerminalProgress&)> setup_methods(CLI::App& app, GlobalOptions
         if (m.params.empty()) continue;
         std::cout << "\n## " << m.id << "\n" << parameters_markdown(m.params);
       }
+      std::cout << "\n## smooth(METHOD)\n\n" << kSmoothHelp << "\n";
+      std::cout << parameters_markdown(smooth_params());
       return 0;
     }
     std::vector<std::vector<std::string>> rows;
     for (const Method& m : methods()) rows.push_back({m.id, m.family, needs_text(m), m.summary});
-    std::cout << text_table({"method", "family", "needs", "what it shows"}, rows, terminal_width());
+    std::cout << text_table({"method", "family", "needs", "what it shows"}, rows, terminal_width()) << kSmoothHelp << "\n";
     return 0;
   };
 }
