@@ -143,6 +143,7 @@ Method layer_cam_method();
 Method grad_cam_elementwise_method();
 Method eigen_cam_method();
 Method eigen_grad_cam_method();
+Method occlusion_method();
 
 /// Rules for DeconvNet and guided backprop; also used by the guided CAMs.
 RuleMap deconvnet_rules();

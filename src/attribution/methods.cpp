@@ -35,7 +35,8 @@ const std::vector<Method>& methods() {
                              layer_cam_method(),
                              grad_cam_elementwise_method(),
                              eigen_cam_method(),
-                             eigen_grad_cam_method()};
+                             eigen_grad_cam_method(),
+                             occlusion_method()};
     std::set<std::string> ids;
     for (const Method& m : list) TORCH_INTERNAL_ASSERT(ids.insert(m.id).second, "two methods are named ", m.id);
     return list;
