@@ -11,6 +11,7 @@
 #include "eager.h"
 #include "harness.h"
 #include "models.h"
+#include "occlusion.h"
 #include "pellucid/attribution.h"
 #include "pellucid/error.h"
 
@@ -200,6 +201,7 @@ int main(int argc, char** argv) {
       graph.name = model;
       for (const int64_t batch : {1, 8}) bench_network(graph, batch, options);
     }
+    for (const Graph& graph : {vgg16(), resnet50(), resnet18(), mobilenet_v2()}) bench_occlusion(graph, options.filter);
     bench_import(options);
     return 0;
   } catch (const std::exception& error) {

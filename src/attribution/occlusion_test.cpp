@@ -129,7 +129,7 @@ TEST(Occlusion, RefusesAPatchLargerThanThePicture) {
 
 TEST(Occlusion, StopsWhenCancelled) {
   const Explainer net(random_network(Family::kPlain, 6), Random(9).uniform({1, 3, 40, 40}));
-  for (const std::string& how : {"true", "false"}) {
+  for (const std::string how : {"true", "false"}) {
     Progress progress;
     Context context = net.context("1");
     context.progress = &progress;
