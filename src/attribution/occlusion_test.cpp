@@ -21,14 +21,14 @@ constexpr Tolerance kExact{1e-12, 1e-12};
 TEST(Occlusion, SinglePixelsOfALinearModelGiveItsTerms) {
   const Tensor c = doubles({4, 3, 2, 1}, {2, 2});
   const Explainer net(linear(c), ones(2, 2));
-  EXPECT_TRUE(within(net.explain("occlusion:patch=1,stride=1,fill=zero,score=logit", "0").map[0], c, kExact));
+  EXPECT_TRUE(within(net.explain("occlusion:patch=1,stride=1,fill=zero,score=logit", "1").map[0], c, kExact));
 }
 
 TEST(Occlusion, OverlappingPatchesAverageByCoverage) {
   // Rows of two pixels with equal terms: a 2x2 patch drops twice the sums (3, 5, 7) of neighbours in (1, 2, 3, 4).
   const Tensor c = doubles({1, 2, 3, 4, 1, 2, 3, 4}, {2, 4});
   const Explainer net(linear(c), ones(2, 4));
-  const Attribution a = net.explain("occlusion:patch=2,stride=1,fill=zero,score=logit", "0");
+  const Attribution a = net.explain("occlusion:patch=2,stride=1,fill=zero,score=logit", "1");
   EXPECT_TRUE(within(a.map[0], doubles({6, 8, 12, 14, 6, 8, 12, 14}, {2, 4}), kExact));
   EXPECT_EQ(a.diagnostics[0].at("patches"), 3);
 }
@@ -36,7 +36,7 @@ TEST(Occlusion, OverlappingPatchesAverageByCoverage) {
 TEST(Occlusion, EachFillDropsItsDifference) {
   const Explainer net(linear(doubles({1, 1, 1, 1}, {2, 2})), ones(2, 2) * 0.75);
   const auto drop = [&](const std::string& fill) {
-    return net.explain("occlusion:patch=1,stride=1,score=logit,fill=" + fill, "0").map[0][0][0].item<double>();
+    return net.explain("occlusion:patch=1,stride=1,score=logit,fill=" + fill, "1").map[0][0][0].item<double>();
   };
   EXPECT_NEAR(drop("black"), 0.75, 1e-12);
   EXPECT_NEAR(drop("gray"), 0.25, 1e-12);
@@ -50,7 +50,7 @@ TEST(Occlusion, LastPatchIsMovedInsideOrCutOff) {
   const Tensor c = at::arange(1, 6, at::kDouble).repeat({5, 1});  // columns 1 2 3 4 5
   const Explainer net(linear(c), ones(5, 5));
   const auto row = [&](const std::string& edges) {
-    return net.explain("occlusion:patch=2,stride=2,fill=zero,score=logit,edges=" + edges, "0");
+    return net.explain("occlusion:patch=2,stride=2,fill=zero,score=logit,edges=" + edges, "1");
   };
   // Patches at 0, 2 and 3 (or 4, one pixel wide and high); columns drop 3, 7 and 9 (5) a row, two rows a patch.
   const Tensor inside = row("inside").map[0][0], clipped = row("clip").map[0][0];
@@ -61,14 +61,14 @@ TEST(Occlusion, LastPatchIsMovedInsideOrCutOff) {
 
 TEST(Occlusion, GapsBetweenPatchesStayZero) {
   const Explainer net(linear(doubles({1, 2, 3, 4, 5, 6, 7, 8, 9}, {3, 3})), ones(3, 3));
-  EXPECT_TRUE(within(net.explain("occlusion:patch=1,stride=2,fill=zero,score=logit", "0").map[0],
+  EXPECT_TRUE(within(net.explain("occlusion:patch=1,stride=2,fill=zero,score=logit", "1").map[0],
                      doubles({1, 0, 3, 0, 0, 0, 7, 0, 9}, {3, 3}), kExact));
 }
 
 TEST(Occlusion, ProbabilityMapShowsTheScoreLeftAtPatchCentres) {
   const Tensor c = doubles({1, 2, 3, 4, 5, 6, 7, 8, 9}, {3, 3});
   const Explainer net(linear(c), ones(3, 3));
-  const Attribution a = net.explain("occlusion:patch=1,stride=2,fill=zero,map=probability,score=logit", "0");
+  const Attribution a = net.explain("occlusion:patch=1,stride=2,fill=zero,map=probability,score=logit", "1");
   EXPECT_TRUE(within(a.values[0], doubles({44, 42, 38, 36}, {2, 2}), kExact));
   EXPECT_TRUE(within(a.map[0], doubles({44, 43, 42, 41, 40, 39, 38, 37, 36}, {3, 3}), kExact));
 }
