@@ -99,11 +99,11 @@ void bench_occlusion(const Graph& graph, const std::string& filter) {
     check(context, network, logits, found.map, patch);
     const double positions = found.diagnostics[0].at("patches");
     const double factor = plain.wall * positions / ours.wall;
-    std::printf("%-34s %3.0f patches %7.2f s, plain %7.2f s: %5.2fx, CPU time %5.2fx, work %5.2fx (>= %.0f %s), "
-                "peak %4.0f MB\n",
-                task(patch).c_str(), positions, ours.wall, plain.wall * positions, factor,
-                plain.cpu * positions / ours.cpu, 1 / found.diagnostics[0].at("work_share"), kWantedFactor,
-                factor >= kWantedFactor ? "yes" : "NO", peak);
+    std::printf(
+        "%-34s %3.0f patches %7.2f s, plain %7.2f s: %5.2fx, CPU time %5.2fx, work %5.2fx (>= %.0f %s), "
+        "peak %4.0f MB\n",
+        task(patch).c_str(), positions, ours.wall, plain.wall * positions, factor, plain.cpu * positions / ours.cpu,
+        1 / found.diagnostics[0].at("work_share"), kWantedFactor, factor >= kWantedFactor ? "yes" : "NO", peak);
     std::fflush(stdout);
   }
 }

@@ -17,8 +17,7 @@ void compare_occlusion(Run run) {
   for (const auto& model_case : golden->manifest().at("cases")) {
     const std::string folder = model_case.at("folder").get<std::string>();
     const Explainer net(load_onnx(golden->shared() + "/models/" + model_case.at("model").get<std::string>()),
-                        golden->load(folder + "/input.npy"),
-                        run == Run::kFloat64 ? in_float64() : NetworkOptions());
+                        golden->load(folder + "/input.npy"), run == Run::kFloat64 ? in_float64() : NetworkOptions());
     const bool small = net.input.size(-1) == 32;
     for (const auto& target : model_case.at("targets")) {
       for (const GoldenEntry& entry : golden->entries_in(target.at("folder").get<std::string>())) {

@@ -1,9 +1,9 @@
-// Zeiler, Fergus. "Visualizing and Understanding Convolutional Networks". ECCV 2014, section 4.2: slide a patch over the
-// picture and look at the score. With f_i the score under patch i: the probability map shows f_i at the patch's centre
-// (low where the picture matters); the drop map gives each pixel the mean of f - f_i over the patches that cover it
-// (high where it matters).
-// Windows whose effect can be bounded are recomputed alone, after Nakandala, Kumar, Papakonstantinou. "Incremental and
-// Approximate Inference for Faster Occlusion-based Deep CNN Explanations". SIGMOD 2019 (graph/incremental.h).
+// Zeiler, Fergus. "Visualizing and Understanding Convolutional Networks". ECCV 2014, section 4.2: slide a patch over
+// the picture and look at the score. With f_i the score under patch i: the probability map shows f_i at the patch's
+// centre (low where the picture matters); the drop map gives each pixel the mean of f - f_i over the patches that cover
+// it (high where it matters). Windows whose effect can be bounded are recomputed alone, after Nakandala, Kumar,
+// Papakonstantinou. "Incremental and Approximate Inference for Faster Occlusion-based Deep CNN Explanations". SIGMOD
+// 2019 (graph/incremental.h).
 
 #include <cmath>
 
@@ -16,8 +16,6 @@
 namespace pellucid {
 
 namespace {
-
-
 
 struct OcclusionParams {
   int64_t patch = 0;
@@ -121,9 +119,7 @@ Tensor scores_by_passes(const Context& context, int64_t image, const std::vector
   variants.what = "patches";
   variants.done = image * variants.count;
   variants.total = num_images(context) * variants.count;
-  variants.make = [&](int64_t begin, int64_t n) {
-    return from_planes(context, occluder.pictures(windows, begin, n));
-  };
+  variants.make = [&](int64_t begin, int64_t n) { return from_planes(context, occluder.pictures(windows, begin, n)); };
   return measure_variants(context, variants);
 }
 
@@ -143,7 +139,8 @@ Tensor scores_by_reach(const Context& context, int64_t image, const std::vector<
   const auto total = static_cast<double>(num_images(context)) * static_cast<double>(windows.size());
   const auto use = [&](const std::vector<size_t>& indices, const Tensor& value) {
     const Tensor found = measured(context.target.rows(std::vector<int64_t>(indices.size(), image)), measure, value);
-    for (size_t row = 0; row < indices.size(); ++row) scores[indices[row]] = found[static_cast<int64_t>(row)].item<double>();
+    for (size_t row = 0; row < indices.size(); ++row)
+      scores[indices[row]] = found[static_cast<int64_t>(row)].item<double>();
     done += static_cast<int64_t>(indices.size());
     if (context.progress) context.progress->report(static_cast<double>(done), total, "patches");
   };
@@ -227,8 +224,8 @@ Attribution occlusion(const Context& context, const OcclusionParams& params) {
 
 Method occlusion_method() {
   return make_method<OcclusionParams>("occlusion", "Occlusion", "perturbation",
-                                      "Loss of score when a patch covers a part of the picture", papers::kZeiler2014, kNeedsTarget,
-                                      0, occlusion);
+                                      "Loss of score when a patch covers a part of the picture", papers::kZeiler2014,
+                                      kNeedsTarget, 0, occlusion);
 }
 
 }  // namespace pellucid

@@ -34,16 +34,17 @@ TEST(Occlusion, OverlappingPatchesAverageByCoverage) {
 }
 
 TEST(Occlusion, EachFillDropsItsDifference) {
-  const Explainer net(linear(doubles({1, 1, 1, 1}, {2, 2})), ones(2, 2) * 0.75);
+  const Explainer net(linear(doubles({1, 1, 1, 1}, {2, 2})),
+                      ones(2, 2) * 0.75 * 255);  // the card's model domain: 0..255
   const auto drop = [&](const std::string& fill) {
     return net.explain("occlusion:patch=1,stride=1,score=logit,fill=" + fill, "1").map[0][0][0].item<double>();
   };
-  EXPECT_NEAR(drop("black"), 0.75, 1e-12);
-  EXPECT_NEAR(drop("gray"), 0.25, 1e-12);
-  EXPECT_NEAR(drop("value:0.3"), 0.45, 1e-12);
-  EXPECT_NEAR(drop("mean"), 0, 1e-12);     // a constant picture hides nothing
-  EXPECT_NEAR(drop("inpaint"), 0, 1e-5);
-  EXPECT_NEAR(drop("blur:1"), 0, 1e-12);
+  EXPECT_NEAR(drop("black"), 0.75 * 255, 1e-10);
+  EXPECT_NEAR(drop("gray"), 0.25 * 255, 1e-10);
+  EXPECT_NEAR(drop("value:0.3"), 0.45 * 255, 1e-10);
+  EXPECT_NEAR(drop("mean"), 0, 1e-10);  // a constant picture hides nothing
+  EXPECT_NEAR(drop("inpaint"), 0, 1e-3);
+  EXPECT_NEAR(drop("blur:1"), 0, 1e-10);
 }
 
 TEST(Occlusion, LastPatchIsMovedInsideOrCutOff) {
@@ -87,11 +88,11 @@ TEST(Occlusion, ProbabilityIsThatOfTheSoftmax) {
 TEST(Occlusion, IncrementalEqualsWholePasses) {
   int incremental = 0;
   for (const Family family : kFamilies) {
-    for (const auto& [size, call] : std::vector<std::pair<Shape, std::string>>{
-             {{2, 3, 33, 40}, "patch=5,stride=3"},
-             {{2, 3, 33, 40}, "patch=7,stride=4,edges=clip,fill=noise:3"},
-             {{1, 3, 30, 31}, "patch=6,stride=5,fill=inpaint,map=probability"},
-             {{1, 3, 24, 24}, "patch=24,stride=1"}}) {
+    for (const auto& [size, call] :
+         std::vector<std::pair<Shape, std::string>>{{{2, 3, 33, 40}, "patch=5,stride=3"},
+                                                    {{2, 3, 33, 40}, "patch=7,stride=4,edges=clip,fill=noise:3"},
+                                                    {{1, 3, 30, 31}, "patch=6,stride=5,fill=inpaint,map=probability"},
+                                                    {{1, 3, 24, 24}, "patch=24,stride=1"}}) {
       const Explainer net(random_network(family, 6), Random(9).uniform(size));
       const Attribution fast = net.explain("occlusion:score=logit," + call, "1");
       const Attribution slow = net.explain("occlusion:score=logit,incremental=false," + call, "1");

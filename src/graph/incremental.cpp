@@ -58,13 +58,58 @@ constexpr double kDenseShare = 0.5;
 constexpr double kReorderCost = 100;
 
 bool is_pointwise(const Node& node) {
-  static const std::set<std::string> plain = {
-      "Abs",  "Acos",      "Acosh", "Add",        "Asin",    "Asinh",    "Atan",     "Atanh",           "BatchNormalization",
-      "Cast", "Ceil",      "Celu",  "Clip",       "Cos",     "Cosh",     "Div",      "Elu",             "Erf",
-      "Exp",  "Floor",     "Gelu",  "HardSwish",  "LRN",     "Log",      "Max",      "Mean",            "HardSigmoid",
-      "Min",  "Mish",      "Mul",   "Neg",        "PRelu",   "Pow",      "Relu",     "Reciprocal",      "LeakyRelu",
-      "Selu", "Round",     "Sigmoid", "Sign",     "Sin",     "Sinh",     "Softplus", "ThresholdedRelu", "Identity",
-      "Sqrt", "Softsign",  "Sub",   "Sum",        "Tan",     "Tanh",     "Where"};
+  static const std::set<std::string> plain = {"Abs",
+                                              "Acos",
+                                              "Acosh",
+                                              "Add",
+                                              "Asin",
+                                              "Asinh",
+                                              "Atan",
+                                              "Atanh",
+                                              "BatchNormalization",
+                                              "Cast",
+                                              "Ceil",
+                                              "Celu",
+                                              "Clip",
+                                              "Cos",
+                                              "Cosh",
+                                              "Div",
+                                              "Elu",
+                                              "Erf",
+                                              "Exp",
+                                              "Floor",
+                                              "Gelu",
+                                              "HardSwish",
+                                              "LRN",
+                                              "Log",
+                                              "Max",
+                                              "Mean",
+                                              "HardSigmoid",
+                                              "Min",
+                                              "Mish",
+                                              "Mul",
+                                              "Neg",
+                                              "PRelu",
+                                              "Pow",
+                                              "Relu",
+                                              "Reciprocal",
+                                              "LeakyRelu",
+                                              "Selu",
+                                              "Round",
+                                              "Sigmoid",
+                                              "Sign",
+                                              "Sin",
+                                              "Sinh",
+                                              "Softplus",
+                                              "ThresholdedRelu",
+                                              "Identity",
+                                              "Sqrt",
+                                              "Softsign",
+                                              "Sub",
+                                              "Sum",
+                                              "Tan",
+                                              "Tanh",
+                                              "Where"};
   if (node.domain == kCanonicalDomain) return true;
   if (!node.domain.empty()) return false;
   if (node.op == "Concat") return node.integer("axis", 1) == 1 || node.integer("axis", 1) == -3;
@@ -128,8 +173,9 @@ struct IncrementalPasses::Impl {
     OpCall c{node, in};
     c.promote = net.promote;
     c.device = net.device;
-    const bool weights_stay = node.inputs.size() > 1 && node.inputs[1] != kNoValue && constant(node.inputs[1]).defined() &&
-                              (node.inputs.size() < 3 || node.inputs[2] == kNoValue || constant(node.inputs[2]).defined());
+    const bool weights_stay =
+        node.inputs.size() > 1 && node.inputs[1] != kNoValue && constant(node.inputs[1]).defined() &&
+        (node.inputs.size() < 3 || node.inputs[2] == kNoValue || constant(node.inputs[2]).defined());
     if (net.channels_last && weights_stay) c.packed = packed;
     const at::NoGradGuard no_grad;
     return call_op(net.graph.name, *step.op, c);
@@ -152,7 +198,8 @@ struct IncrementalPasses::Impl {
         first_step = 1;  // the passes begin with its result
       }
       TensorList in;
-      for (const ValueId id : node.inputs) in.push_back(id == kNoValue ? Tensor() : is_computed(id) ? clean(id) : constant(id));
+      for (const ValueId id : node.inputs)
+        in.push_back(id == kNoValue ? Tensor() : is_computed(id) ? clean(id) : constant(id));
       const TensorList inputs = in;
       TensorList out = call(step, node, in, &net.packed);
       for (size_t j = 0; j < node.outputs.size(); ++j) {
@@ -165,8 +212,8 @@ struct IncrementalPasses::Impl {
       learn(s, inputs, out[0]);
       for (size_t j = 0; j < node.inputs.size(); ++j) {
         // What only an element-wise step reads is never read again.
-        if (step.last_use[j] && info[s].kind == Kind::kPointwise && num_computed(node) == 1 && node.inputs[j] != input &&
-            is_computed(node.inputs[j]) && readers(node.inputs[j]) == 1) {
+        if (step.last_use[j] && info[s].kind == Kind::kPointwise && num_computed(node) == 1 &&
+            node.inputs[j] != input && is_computed(node.inputs[j]) && readers(node.inputs[j]) == 1) {
           bytes -= bytes_of(clean(node.inputs[j]));
           kept[static_cast<size_t>(node.inputs[j])] = Tensor();
         }
@@ -215,7 +262,8 @@ struct IncrementalPasses::Impl {
     }
     if (node.domain.empty() && (node.op == "Gemm" || node.op == "MatMul") && in[0].dim() == 2 && in.size() > 1 &&
         !is_computed(node.inputs[1]) && in[1].dim() == 2 && is_computed(node.inputs[0]) &&
-        node.integer("transA", 0) == 0 && (in.size() < 3 || node.inputs[2] == kNoValue || !is_computed(node.inputs[2]))) {
+        node.integer("transA", 0) == 0 &&
+        (in.size() < 3 || node.inputs[2] == kNoValue || !is_computed(node.inputs[2]))) {
       step.kind = Kind::kDense;
     }
   }
@@ -224,14 +272,17 @@ struct IncrementalPasses::Impl {
     const bool conv = node.op == "Conv";
     const bool average = node.op == "AveragePool";
     if (conv || average || (node.op == "MaxPool" && (node.outputs.size() < 2 || node.outputs[1] == kNoValue))) {
-      if (conv && (is_computed(node.inputs[1]) || (in.size() > 2 && node.inputs[2] != kNoValue && is_computed(node.inputs[2])))) return;
+      if (conv &&
+          (is_computed(node.inputs[1]) || (in.size() > 2 && node.inputs[2] != kNoValue && is_computed(node.inputs[2]))))
+        return;
       const std::vector<int64_t> kernel = conv ? in[1].sizes().slice(2).vec() : node.integers("kernel_shape");
       const WindowGeometry g = window_geometry(node, in[0].sizes().slice(2), kernel);
       if (average && g.dilations != std::vector<int64_t>{1, 1}) return;
       for (size_t a = 0; a < 2; ++a) {
         const int64_t extent = (g.kernel[a] - 1) * g.dilations[a] + 1;
         step.sliding[a] = {extent, g.strides[a], g.begin[a], out.size(static_cast<int64_t>(a) + 2)};
-        if (average) step.scale[a] = counts(node, g, a, in[0].size(static_cast<int64_t>(a) + 2), step.sliding[a].outputs);
+        if (average)
+          step.scale[a] = counts(node, g, a, in[0].size(static_cast<int64_t>(a) + 2), step.sliding[a].outputs);
       }
       step.node = without_padding(node);
       if (node.op == "MaxPool") step.padding = -std::numeric_limits<double>::infinity();
@@ -256,7 +307,8 @@ struct IncrementalPasses::Impl {
   }
 
   /// AveragePool without padding divides by the whole window; this many times too much, by output.
-  static std::vector<double> counts(const Node& node, const WindowGeometry& g, size_t axis, int64_t size, int64_t outputs) {
+  static std::vector<double> counts(const Node& node, const WindowGeometry& g, size_t axis, int64_t size,
+                                    int64_t outputs) {
     const bool include = node.integer("count_include_pad", 0) != 0;
     std::vector<double> result;
     for (int64_t o = 0; o < outputs; ++o) {
@@ -318,14 +370,16 @@ struct IncrementalPasses::Impl {
       planned = bytes;
       blocks = std::move(made);
     }
-    std::stable_sort(blocks.begin(), blocks.end(), [](const Block& a, const Block& b) { return a.signature < b.signature; });
+    std::stable_sort(blocks.begin(), blocks.end(),
+                     [](const Block& a, const Block& b) { return a.signature < b.signature; });
     return !blocks.empty();
   }
 
   int64_t num_weights() const {
     int64_t count = 0;
     for (const Step& step : plan->steps) {
-      if (step.node->op == "Conv" && !is_computed(step.node->inputs[1])) count += constant(step.node->inputs[1]).numel();
+      if (step.node->op == "Conv" && !is_computed(step.node->inputs[1]))
+        count += constant(step.node->inputs[1]).numel();
     }
     return count;
   }
@@ -364,7 +418,8 @@ struct IncrementalPasses::Impl {
     for (size_t b = 0; b < all.size(); ++b) {
       if (all[b].variants.empty()) continue;
       const auto range_y = pieces_y[b / pieces_x.size()], range_x = pieces_x[b % pieces_x.size()];
-      follow(all[b], Places(y.begin() + static_cast<long>(range_y.first), y.begin() + static_cast<long>(range_y.second)),
+      follow(all[b],
+             Places(y.begin() + static_cast<long>(range_y.first), y.begin() + static_cast<long>(range_y.second)),
              Places(x.begin() + static_cast<long>(range_x.first), x.begin() + static_cast<long>(range_x.second)));
       result.push_back(std::move(all[b]));
     }
@@ -445,7 +500,8 @@ struct IncrementalPasses::Impl {
   int64_t read_bytes(const Block& block, size_t s, ValueId in, const Reach& out) const {
     const Reach& r = block.reach[static_cast<size_t>(in)];
     if (r.what != Reach::kPart) return 0;
-    if (out.what == Reach::kAll) return info[s].kind == Kind::kGlobalMean ? value_bytes(block, in) : whole_bytes(block, in);
+    if (out.what == Reach::kAll)
+      return info[s].kind == Kind::kGlobalMean ? value_bytes(block, in) : whole_bytes(block, in);
     if (out.what != Reach::kPart || info[s].kind != Kind::kSliding) return 0;
     return whole_bytes(block, in) / (axis_size(in, 0) * axis_size(in, 1)) *
            info[s].sliding[0].read_length(out.span[0]) * info[s].sliding[1].read_length(out.span[1]);
@@ -470,7 +526,8 @@ struct IncrementalPasses::Impl {
       flat = flat || r.what == Reach::kFlat;
       if (r.what != Reach::kPart && r.what != Reach::kFlat) continue;
       several = several || part != nullptr;
-      if (!part) result.span = r.span;
+      if (!part)
+        result.span = r.span;
       else if (r.what == Reach::kPart && info[s].kind == Kind::kPointwise) {
         for (size_t a = 0; a < 2; ++a) result.span[a] = united(result.span[a], r.span[a], axis_size(id, a));
       }
@@ -555,13 +612,14 @@ struct IncrementalPasses::Impl {
   }
 
   /// Windows of a value, with the block's own crops in place.
-  Tensor windows(const Pass& pass, ValueId id, const std::vector<int64_t>& y, const std::vector<int64_t>& x, int64_t height,
-                 int64_t width, double padding) const {
+  Tensor windows(const Pass& pass, ValueId id, const std::vector<int64_t>& y, const std::vector<int64_t>& x,
+                 int64_t height, int64_t width, double padding) const {
     const Reach& r = pass.block.reach[static_cast<size_t>(id)];
     const Tensor& now = pass.current[static_cast<size_t>(id)];
     const Tensor crops = now.defined() ? prepared_map(now) : now;
     const Tensor map = prepared_map(clean(id));
-    WindowRead read{map, crops, {}, {}, by_variant(y, pass.block.at_y), by_variant(x, pass.block.at_x), height, width, padding};
+    WindowRead read{map,    crops, {},     {}, by_variant(y, pass.block.at_y), by_variant(x, pass.block.at_x),
+                    height, width, padding};
     if (r.what == Reach::kPart) {
       read.crop_y = by_variant(r.span[0].start, pass.block.at_y);
       read.crop_x = by_variant(r.span[1].start, pass.block.at_x);
@@ -591,8 +649,15 @@ struct IncrementalPasses::Impl {
     const Reach& r = pass.block.reach[static_cast<size_t>(id)];
     const Tensor map = prepared_map(clean(id));
     const Tensor none;
-    const WindowRead read{map, none, {}, {}, by_variant(r.span[0].start, pass.block.at_y),
-                          by_variant(r.span[1].start, pass.block.at_x), r.span[0].length, r.span[1].length, 0};
+    const WindowRead read{map,
+                          none,
+                          {},
+                          {},
+                          by_variant(r.span[0].start, pass.block.at_y),
+                          by_variant(r.span[1].start, pass.block.at_x),
+                          r.span[0].length,
+                          r.span[1].length,
+                          0};
     return pass.current[static_cast<size_t>(id)] - read_windows(read);
   }
 
@@ -635,8 +700,8 @@ struct IncrementalPasses::Impl {
     }
     const Tensor elements = change.flatten(0, 2);
     for (const auto& [position, cover] : covers) {
-      const Tensor product = at::matmul(elements.index_select(0, at::tensor(cover.second, at::kLong)),
-                                        by_channel.select(1, position));
+      const Tensor product =
+          at::matmul(elements.index_select(0, at::tensor(cover.second, at::kLong)), by_channel.select(1, position));
       sum.index_add_(0, at::tensor(cover.first, at::kLong), product.to(at::kDouble));
     }
     const double alpha = node.op == "Gemm" ? node.real("alpha", 1) : 1;
@@ -649,12 +714,14 @@ struct IncrementalPasses::Impl {
     const std::vector<int64_t> y = how.sliding[0].read_start(out.span[0]), x = how.sliding[1].read_start(out.span[1]);
     const int64_t height = how.sliding[0].read_length(out.span[0]), width = how.sliding[1].read_length(out.span[1]);
     const Reach& r = pass.block.reach[static_cast<size_t>(node.inputs[0])];
-    const bool same = r.span[0].start == y && r.span[1].start == x && r.span[0].length == height && r.span[1].length == width;
+    const bool same =
+        r.span[0].start == y && r.span[1].start == x && r.span[0].length == height && r.span[1].length == width;
     Tensor read = same ? pass.current[static_cast<size_t>(node.inputs[0])]
                        : windows(pass, node.inputs[0], y, x, height, width, how.padding);
     if (node.op == "Pad") return read;
     TensorList in{std::move(read)};
-    for (size_t j = 1; j < node.inputs.size(); ++j) in.push_back(node.inputs[j] == kNoValue ? Tensor() : constant(node.inputs[j]));
+    for (size_t j = 1; j < node.inputs.size(); ++j)
+      in.push_back(node.inputs[j] == kNoValue ? Tensor() : constant(node.inputs[j]));
     Tensor result = call(step, *how.node, in, pass.packed)[0];
     if (how.scale[0].empty()) return result;
     std::array<Tensor, 2> scale;
@@ -707,7 +774,8 @@ struct IncrementalPasses::Impl {
     }
   }
 
-  Tensor run_block(const Block& block, const Paint& paint, const PackedConvolutions* packed, const Progress* progress) const {
+  Tensor run_block(const Block& block, const Paint& paint, const PackedConvolutions* packed,
+                   const Progress* progress) const {
     Pass pass{block, TensorList(plan->num_values), packed};
     const Reach& first = block.reach[static_cast<size_t>(input)];
     TensorList crops;
@@ -724,7 +792,8 @@ struct IncrementalPasses::Impl {
       if (out.what == Reach::kFlat) continue;  // its map stays alive in its place
       TensorList made = step_outputs(pass, s, out);
       for (size_t j = 0; j < step.node->outputs.size(); ++j) {
-        if (step.node->outputs[j] != kNoValue) pass.current[static_cast<size_t>(step.node->outputs[j])] = std::move(made[j]);
+        if (step.node->outputs[j] != kNoValue)
+          pass.current[static_cast<size_t>(step.node->outputs[j])] = std::move(made[j]);
       }
       for (const ValueId id : step.unused) pass.current[static_cast<size_t>(id)] = Tensor();
       release(pass, step);

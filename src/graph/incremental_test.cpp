@@ -95,9 +95,10 @@ class RandomGraph {
     const int64_t out = pick(2, 5), kernel = pick(1, 4), stride = pick(1, 3);
     graph_.constant(w, random_.normal({out, at.channels, kernel, kernel}) /
                            std::sqrt(static_cast<double>(at.channels * kernel * kernel)));
-    return node("Conv", {at.name, w},
-                {{"auto_pad", std::string(pick(0, 1) ? "SAME_UPPER" : "SAME_LOWER")}, {"strides", Ints{stride, stride}}},
-                {"", out, (at.height + stride - 1) / stride, (at.width + stride - 1) / stride});
+    return node(
+        "Conv", {at.name, w},
+        {{"auto_pad", std::string(pick(0, 1) ? "SAME_UPPER" : "SAME_LOWER")}, {"strides", Ints{stride, stride}}},
+        {"", out, (at.height + stride - 1) / stride, (at.width + stride - 1) / stride});
   }
 
   Map pool(const Map& at) {
@@ -322,10 +323,10 @@ TEST(IncrementalPasses, DenseLayerTakesTheDifference) {
 
 TEST(IncrementalPasses, WorkIsThatOfTheRectangles) {
   LayerBuilder b(3, {-1, 2, 32, 32});
-  b.conv("c1", "x", 4);                     // a 4x4 patch reaches 6x6 of 32x32
+  b.conv("c1", "x", 4);  // a 4x4 patch reaches 6x6 of 32x32
   b.node("Relu", "r", {"c1"});
-  b.pool("MaxPool", "p", "r", 2, 2);        // an even place of 6 pixels minus one: 4x4 of 16x16
-  b.conv("c2", "p", 4);                     // 6x6 of 16x16
+  b.pool("MaxPool", "p", "r", 2, 2);  // an even place of 6 pixels minus one: 4x4 of 16x16
+  b.conv("c2", "p", 4);               // 6x6 of 16x16
   const Network network(b.head("c2", 3, false), in_float64());
   Random random(5);
   const Variants variants{random.normal({1, 2, 32, 32}), random.normal({1, 2, 32, 32}), {{8, 12, 4, 4}}};

@@ -53,8 +53,8 @@ Tensor read_windows(const WindowRead& read) {
   const auto rows = static_cast<int64_t>(read.y.size());
   const int64_t channels = read.clean.size(1), map_height = read.clean.size(2), map_width = read.clean.size(3);
   TORCH_INTERNAL_ASSERT(read.clean.is_contiguous(at::MemoryFormat::ChannelsLast) && read.clean.device().is_cpu());
-  Tensor result = at::empty({rows, channels, read.height, read.width}, read.clean.options(),
-                            at::MemoryFormat::ChannelsLast);
+  Tensor result =
+      at::empty({rows, channels, read.height, read.width}, read.clean.options(), at::MemoryFormat::ChannelsLast);
   const auto bytes = static_cast<int64_t>(read.clean.element_size()) * channels;  // of one position
   const Tensor outside = at::full({channels * read.width}, read.padding, read.clean.options());
   const auto* const padding = static_cast<const char*>(outside.data_ptr());

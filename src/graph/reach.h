@@ -33,8 +33,8 @@ Span united(const Span& a, const Span& b, int64_t size);
 
 /// Rows that read windows of equal size from a map: the clean map [1,C,H,W] with a crop of their own pasted in.
 struct WindowRead {
-  const Tensor& clean;                 ///< [1,C,H,W], channels last
-  const Tensor& crops;                 ///< [n,C,h,w], channels last; undefined when nothing is pasted
+  const Tensor& clean;                  ///< [1,C,H,W], channels last
+  const Tensor& crops;                  ///< [n,C,h,w], channels last; undefined when nothing is pasted
   std::vector<int64_t> crop_y, crop_x;  ///< Where the crop of each row lies.
   std::vector<int64_t> y, x;            ///< Where the window of each row begins; it may leave the map.
   int64_t height = 0, width = 0;
