@@ -12,6 +12,7 @@
 #include "harness.h"
 #include "integrated_gradients.h"
 #include "models.h"
+#include "occlusion.h"
 #include "pellucid/attribution.h"
 #include "pellucid/error.h"
 
@@ -204,6 +205,7 @@ int main(int argc, char** argv) {
         bench_integrated_gradients(graph, options.harness);
       }
     }
+    for (const Graph& graph : {vgg16(), resnet50(), resnet18(), mobilenet_v2()}) bench_occlusion(graph, options.filter);
     bench_import(options);
     return 0;
   } catch (const std::exception& error) {

@@ -140,6 +140,22 @@ Graph mobilenet_v2(uint64_t seed) {
 }
 
 // He, Zhang, Ren, Sun. "Deep Residual Learning for Image Recognition". CVPR 2016, table 1; stride in the 3x3.
+Graph resnet18(uint64_t seed) {
+  NetBuilder b("resnet18", seed);
+  std::string x = b.max_pool(b.relu(b.conv_norm("input", {3, 64, 7, 2})), 3, 2, 1);
+  int64_t in = 64;
+  for (const int64_t width : {64, 128, 256, 512}) {
+    for (int64_t i = 0; i < 2; ++i) {
+      const int64_t stride = width == in ? 1 : 2;
+      std::string y = b.relu(b.conv_norm(x, {in, width, 3, stride}));
+      y = b.conv_norm(y, {width, width, 3});
+      x = b.relu(b.add(y, stride == 1 ? x : b.conv_norm(x, {in, width, 1, stride})));
+      in = width;
+    }
+  }
+  return b.finish(b.dense(b.flatten(b.global_pool(x)), in, 1000));
+}
+
 Graph resnet50(uint64_t seed) {
   NetBuilder b("resnet50", seed);
   std::string x = b.max_pool(b.relu(b.conv_norm("input", {3, 64, 7, 2})), 3, 2, 1);

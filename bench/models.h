@@ -12,6 +12,7 @@ namespace pellucid::bench {
 /// BatchNormalization is there as exporters leave it, with statistics other than 0 and 1. Input [N,3,224,224] -> logits
 /// [N,1000].
 Graph mobilenet_v2(uint64_t seed = 1);
+Graph resnet18(uint64_t seed = 1);
 Graph resnet50(uint64_t seed = 1);
 Graph vgg16(uint64_t seed = 1);
 Graph squeezenet1_1(uint64_t seed = 1);

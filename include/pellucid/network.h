@@ -125,6 +125,7 @@ class Network {
   struct Impl;
   std::unique_ptr<Impl> impl_;
   friend class Tape;
+  friend class IncrementalPasses;
 };
 
 /// What one recorded pass left behind. Nothing of it stays in the network. May be walked any number of times.

@@ -11,7 +11,7 @@
 namespace pellucid {
 
 const char* const kBaselineAccepts =
-    "black, white, gray, zero, mean, blur[:SIGMA], noise[:SEED], or several joined by '+'";
+    "black, white, gray, value:LEVEL, zero, mean, blur[:SIGMA], noise[:SEED], or several joined by '+'";
 
 namespace {
 
@@ -63,6 +63,8 @@ Tensor one_baseline(const Context& context, const std::string& owner, const std:
   if (name == "black") return display(0);
   if (name == "white") return display(1);
   if (name == "gray") return display(0.5);
+  if (double level = 0; name.rfind("value:", 0) == 0 && parse_double(name.substr(6), level) && level >= 0 && level <= 1)
+    return display(level);
   if (name == "zero") return at::zeros_like(context.input);
   if (name == "mean") return from_planes(context, x.mean({2, 3}, true).expand_as(x));
   const auto refuse = [&]() -> Tensor {

@@ -9,6 +9,7 @@ namespace pellucid {
 
 /// Where path and difference methods start from, [N,C,H,W] in the model domain. `name` is one of
 ///   black, white, gray   a display color
+///   value:LEVEL          a shade of gray between 0 (black) and 1 (white)
 ///   zero                 zero in the model domain, often the data set's mean color
 ///   mean                 the mean color of each picture
 ///   blur, blur:SIGMA     the picture blurred by a Gaussian, sigma in pixels (default a twentieth of the longer side)

@@ -91,7 +91,7 @@ TEST(Baselines, RefusesWhatIsNone) {
     expect_error(
         ErrorKind::kUsage,
         "integrated-gradients: baseline is '" + part +
-            "'; it must be black, white, gray, zero, mean, blur[:SIGMA], noise[:SEED], or several joined by '+' "
+            "'; it must be black, white, gray, value:LEVEL, zero, mean, blur[:SIGMA], noise[:SEED], or several joined by '+' "
             "(default black)",
         [&] { n.explain("integrated-gradients:steps=1,baseline=" + name, "0"); });
   }

@@ -161,6 +161,7 @@ Method random_method();
 Method edges_method();
 Method center_method();
 Method activation_mean_method();
+Method occlusion_method();
 
 /// Rules for DeconvNet and guided backprop; also used by the guided CAMs.
 RuleMap deconvnet_rules();

@@ -46,7 +46,8 @@ const std::vector<Method>& methods() {
                              random_method(),
                              edges_method(),
                              center_method(),
-                             activation_mean_method()};
+                             activation_mean_method(),
+                             occlusion_method()};
     std::set<std::string> ids;
     for (const Method& m : list) TORCH_INTERNAL_ASSERT(ids.insert(m.id).second, "two methods are named ", m.id);
     return list;

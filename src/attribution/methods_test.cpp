@@ -168,9 +168,8 @@ TEST_P(EveryMethod, WrappedMethodKeepsTheInvariants) {
 TEST_P(EveryMethod, RefusesWrongParametersByName) {
   const Method& method = *call().method;
   for (const ParamSpec& spec : method.params) {
-    const std::string bad = spec.type == ParamSpec::Type::kInteger ? "0"
-                            : spec.type == ParamSpec::Type::kReal  ? "-1"
-                                                                   : "perhaps";
+    const bool is_number = spec.type == ParamSpec::Type::kInteger || spec.type == ParamSpec::Type::kReal;
+    const std::string bad = is_number ? "-1" : "perhaps";
     if (spec.type == ParamSpec::Type::kText) continue;  // checked where it is used: baseline_test.cpp
     expect_error(ErrorKind::kUsage,
                  method.id + ": " + spec.name + " is '" + bad + "'; it must be " + spec.accepts + " (default " +

@@ -78,6 +78,7 @@ void set_memory_limit(int64_t bytes) {
     return true;
   }();
   (void)installed;
+  g_peak.store(g_used.load(std::memory_order_relaxed), std::memory_order_relaxed);
   g_limit.store(bytes, std::memory_order_relaxed);
 }
 
