@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <functional>
 #include <set>
 
@@ -54,7 +55,12 @@ const char* verdict_text(Verdict verdict) {
 
 namespace {
 
-std::string short_number(double v) { return number_text(v == 0 ? 0 : std::stod(c10::str(v))); }
+/// Six digits are enough to see a difference.
+std::string short_number(double v) {
+  char buffer[32];
+  std::snprintf(buffer, sizeof buffer, "%.6g", v);
+  return buffer;
+}
 
 /// Collects cases; the worst one decides.
 class Finding {
@@ -129,8 +135,7 @@ class Trial {
     const double gap = std::abs(sum - difference);
     const std::string what = picture() + ": attributions sum to " + short_number(sum) + ", scores differ by " +
                              short_number(difference) + " from " + baseline_name(a);
-    if (difference == 0 && gap == 0) return finding.add(0, what);
-    finding.add(difference == 0 ? HUGE_VAL : gap / std::abs(difference), what);
+    finding.add(difference == 0 ? gap : gap / std::abs(difference), what);
   }
 
   /// `measured` is 1 for a feature that gets nothing although it matters.
@@ -161,10 +166,10 @@ class Trial {
     const Tensor planes = to_planes(one_, one_.input);
     const Tensor padded = at::replication_pad2d(planes, {d, d, d, d});
     Context wide = one_;
-    wide.regions = {};
+    wide.regions = Tensor();
     const Rebound other(wide, network, from_planes(one_, padded).contiguous(), *target);
     Context c = other.context();
-    c.background = {};
+    c.background = Tensor();
     const Tensor map = explain(c).map[0].to(at::kCPU, at::kDouble);
     const double largest = map.abs().max().item<double>();
     Tensor border = map.abs().clone();

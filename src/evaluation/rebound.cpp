@@ -8,7 +8,7 @@ namespace pellucid {
 
 namespace {
 
-BoundTarget bind(const std::string& text, const LayerTable& layers, const Context& one, const Network& network,
+BoundTarget bound_to(const std::string& text, const LayerTable& layers, const Context& one, const Network& network,
                  const Tensor& input) {
   const Target target = Target::parse(text);
   const ValueId id = target_value(target, layers, network.graph());
@@ -45,7 +45,7 @@ Rebound::Rebound(const Context& one, const Network& network, const Tensor& input
     }
   }
   context_.emplace(
-      context_like(one, network, layers_, input, bind(target, layers_, one, network, input), std::move(cam_layers)));
+      context_like(one, network, layers_, input, bound_to(target, layers_, one, network, input), std::move(cam_layers)));
 }
 
 Context picture_of(const Context& context, int64_t image) {
