@@ -30,7 +30,7 @@ const std::vector<Axiom>& axioms() {
       {"implementation-invariance", "Implementation invariance",
        "Two networks that compute the same function are explained alike.",
        "Rewrites the graph exactly (normalization unfolded and folded, convolutions split, channels reordered and "
-       "rescaled, v as relu(v) - relu(-v)), checks that the scores agree, and compares the maps."},
+       "rescaled, the input as a difference of two rectifiers), checks that the scores agree, and compares the maps."},
       {"symmetry", "Symmetry", "Inputs that the function treats alike, with equal values, are attributed alike.",
        "Explains the mean of the model and the model with two pixels exchanged, on a picture where they are equal."},
       {"linearity", "Linearity", "A weighted sum of two scores is attributed the weighted sum of their attributions.",

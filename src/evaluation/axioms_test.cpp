@@ -144,7 +144,7 @@ TEST(Axioms, GradientTimesInputIsCompleteWithoutBiases) {
   EXPECT_EQ(r.tried, 3);
 }
 
-// v as relu(v) - relu(-v): two rectifiers where the rule finds one more each.
+// The input as a difference of two rectifiers: the rule drops what has the wrong sign for each.
 TEST(Axioms, GuidedBackpropSeesTheImplementation) {
   const Explainer net(test::random_network(Family::kPlain, 5), Random(6).normal({1, 3, 10, 10}));
   const AxiomReport r = check_one("implementation-invariance", "guided-backprop", net.context());
@@ -170,7 +170,8 @@ TEST(Axioms, DoNotApplyWhereTheyMakeNoSense) {
   EXPECT_EQ(check_one("linearity", "gradient", net.context("channel:map:0")).verdict, Verdict::kDoesNotApply);
   const AxiomReport blurred = check_one("sensitivity-a", "integrated-gradients:baseline=blur", net.context());
   EXPECT_EQ(blurred.verdict, Verdict::kDoesNotApply);
-  test::expect_error(ErrorKind::kUsage, "no axiom 'symetry'; did you mean 'symmetry'?", [&] {
+  test::expect_error(ErrorKind::kUsage, "no axiom 'symetry'; did you mean 'symmetry'? (there are: completeness, sensitivity-a, sensitivity-b, "
+                     "implementation-invariance, symmetry, linearity, input-invariance)", [&] {
     check_one("symetry", "gradient", net.context());
   });
 }
