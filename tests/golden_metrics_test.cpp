@@ -66,14 +66,13 @@ TEST_F(GoldenMetrics, SimilaritiesOfPairs) {
 // reference breaks ties by position and steps by 224 pixels.
 TEST_F(GoldenMetrics, DeletionAndInsertionCurves) {
   const Tensor input = golden_->load(group_.at("input").get<std::string>());
-  const Tensor curves = golden_->load(group_.at("curves").at("file").get<std::string>());
+  const Tensor curves = golden_->load("metrics/" + group_.at("curves").at("file").get<std::string>());
   const auto rows = group_.at("curves").at("rows").get<std::vector<std::string>>();
   const Explainer net(load_onnx(golden_->shared() + "/models/mobilenet_v2_imagenet.onnx"), input, {});
   const Context context = net.context(std::to_string(group_.at("target").get<int64_t>()));
-  const std::map<std::string, std::string> calls{
-      {"deletion", "deletion:step=224,ties=raster,fill=zero"},
-      {"insertion_zero", "insertion:step=224,ties=raster,fill=zero"},
-      {"insertion_blur", "insertion:step=224,ties=raster,fill=rise-blur"}};
+  const std::map<std::string, std::string> calls{{"deletion", "deletion:step=224,ties=raster,fill=zero"},
+                                                 {"insertion_zero", "insertion:step=224,ties=raster,fill=zero"},
+                                                 {"insertion_blur", "insertion:step=224,ties=raster,fill=rise-blur"}};
   // A third of all curves, each kind and three maps: each takes 225 passes.
   for (const char* name : {"gradcam.deletion", "gradient_maxabs.insertion_zero", "ig_chsum.insertion_blur",
                            "gradcam.insertion_blur", "occlusion.deletion"}) {

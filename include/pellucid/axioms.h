@@ -47,6 +47,7 @@ struct AxiomOptions {
 /// Tries every axiom on a method for all pictures of the context, one by one. The target has to be one class of a
 /// classifier for those that change the graph; otherwise they do not apply. Uses the context's precision: float64 tells
 /// rounding from failure. Throws Error(kUsage) for an unknown axiom.
-std::vector<AxiomReport> check_axioms(const MethodCall& method, const Context& context, const AxiomOptions& options = {});
+std::vector<AxiomReport> check_axioms(const MethodCall& method, const Context& context,
+                                      const AxiomOptions& options = {});
 
 }  // namespace pellucid

@@ -21,10 +21,10 @@ struct MetricContext {
   int64_t image = 0;       ///< Which picture of the context.
   /// The same attribution before its channels were reduced, in the shape of one picture, for methods at the input.
   Tensor values = {};
-  Tensor mask = {};                   ///< [H,W], nonzero where the evidence is known to be.
-  Tensor ignore = {};                 ///< [H,W], nonzero where the truth is not known; left out of every comparison.
-  std::vector<TruthBox> boxes = {};   ///< The same truth as boxes; a metric takes the kind it is defined on.
-  std::string baseline = {};          ///< The baseline of the method that made the map ("black"); empty: none.
+  Tensor mask = {};                  ///< [H,W], nonzero where the evidence is known to be.
+  Tensor ignore = {};                ///< [H,W], nonzero where the truth is not known; left out of every comparison.
+  std::vector<TruthBox> boxes = {};  ///< The same truth as boxes; a metric takes the kind it is defined on.
+  std::string baseline = {};         ///< The baseline of the method that made the map ("black"); empty: none.
   /// Makes the map again, for other pictures or another network. Same method, same parameters.
   std::function<Attribution(const Context&)> explain = {};
   /// The same architecture trained on shuffled labels, for data randomization.

@@ -63,9 +63,9 @@ struct SanityStep {
   int64_t degenerate = 0;    ///< Seeds whose map came out constant: their similarity is undefined.
 };
 
-/// Replaces weights layer by layer, explains picture `image` for the same class index again each time, and compares with
-/// the map before. The network itself is not touched: each step explains a network with some weights overridden. One
-/// such network is alive at a time. An explanation that depends on what the network has learned must become unlike
+/// Replaces weights layer by layer, explains picture `image` for the same class index again each time, and compares
+/// with the map before. The network itself is not touched: each step explains a network with some weights overridden.
+/// One such network is alive at a time. An explanation that depends on what the network has learned must become unlike
 /// itself: low is good.
 std::vector<SanityStep> parameter_randomization(const Context& context, int64_t image, const ExplainFunction& explain,
                                                 const RandomizationOptions& options = {});

@@ -18,10 +18,10 @@ std::optional<double> spearman_correlation(const Tensor& a, const Tensor& b);
 /// Average ranks 1..n of the elements, float64 in the shape given.
 Tensor average_ranks(const Tensor& t);
 
-/// Mean structural similarity of two maps [H,W], each first scaled from its minimum and maximum to 0..1. Gaussian window
-/// of 11 pixels with sigma 1.5 (the largest odd size that fits for smaller maps), population covariance, data range 1,
-/// C1 = 0.01^2, C2 = 0.03^2, mean over the windows that lie inside.
-/// Wang, Bovik, Sheikh, Simoncelli. "Image Quality Assessment". IEEE TIP 2004.
+/// Mean structural similarity of two maps [H,W], each first scaled from its minimum and maximum to 0..1. Gaussian
+/// window of 11 pixels with sigma 1.5 (the largest odd size that fits for smaller maps), population covariance, data
+/// range 1, C1 = 0.01^2, C2 = 0.03^2, mean over the windows that lie inside. Wang, Bovik, Sheikh, Simoncelli. "Image
+/// Quality Assessment". IEEE TIP 2004.
 std::optional<double> structural_similarity(const Tensor& a, const Tensor& b);
 
 /// Histogram of oriented gradients of a map [H,W] scaled to 0..1: central differences (none across the border), 9

@@ -23,7 +23,8 @@ const std::vector<Axiom>& axioms() {
        "Sums the signed values. At a layer, the baseline is the layer set to zero."},
       {"sensitivity-a", "Sensitivity (a)",
        "If input and baseline differ in one feature and in their scores, that feature is attributed something.",
-       "Explains the baseline with one region taken from the picture; then the same for the model with its scores capped "
+       "Explains the baseline with one region taken from the picture; then the same for the model with its scores "
+       "capped "
        "halfway between those of baseline and picture, which is a function like any other."},
       {"sensitivity-b", "Sensitivity (b), dummy", "An input that the score does not depend on is attributed nothing.",
        "Grafts a border onto the input that the graph cuts away, and looks at the map there."},
@@ -121,9 +122,7 @@ class Trial {
     has_baseline_ = found != all.end();
     baseline_ = has_baseline_ ? found->second : "zero";
     std::tie(height_, width_) = input_size(one);
-    tolerance_ = options.tolerance > 0                       ? options.tolerance
-                 : one.network.dtype() == at::kDouble ? 1e-6
-                                                      : 1e-3;
+    tolerance_ = options.tolerance > 0 ? options.tolerance : one.network.dtype() == at::kDouble ? 1e-6 : 1e-3;
   }
 
   double tolerance() const { return tolerance_; }
@@ -197,8 +196,8 @@ class Trial {
         }
         const Deviation d = deviation(before, explain(other.context()).map[0]);
         finding.add(d.relative, picture() + ", " + rewrite.name + " (" + std::to_string(rewrite.changed) +
-                                    " places; scores " + short_number(here) + " and " + short_number(there) + "): " +
-                                    pixel_text(d.index, width_) + " gets " + short_number(d.first) + " and " +
+                                    " places; scores " + short_number(here) + " and " + short_number(there) +
+                                    "): " + pixel_text(d.index, width_) + " gets " + short_number(d.first) + " and " +
                                     short_number(d.second));
       });
     }
@@ -214,9 +213,9 @@ class Trial {
       const Tensor pair = at::randperm(height_ * width_, generator, at::TensorOptions(at::kLong));
       const int64_t i = pair[0].item<int64_t>(), j = pair[1].item<int64_t>();
       attempt(finding, [&] {
-        const Network network(symmetrized(one_.network.graph(), one_.target.value(), i, j, height_, width_,
-                                          one_.card.channels_first),
-                              one_.network.options());
+        const Network network(
+            symmetrized(one_.network.graph(), one_.target.value(), i, j, height_, width_, one_.card.channels_first),
+            one_.network.options());
         Tensor planes = to_planes(one_, one_.input).clone();
         Tensor flat = planes.view({planes.size(0), planes.size(1), -1});
         flat.select(2, i).copy_(flat.select(2, j).clone());
@@ -224,9 +223,9 @@ class Trial {
         const Tensor map = flat64(explain(other.context()).map[0]);
         const double a = map[i].item<double>(), b = map[j].item<double>();
         const double largest = map.abs().max().item<double>();
-        finding.add(largest > 0 ? std::abs(a - b) / largest : 0,
-                    picture() + ": " + pixel_text(i, width_) + " gets " + short_number(a) + " and " +
-                        pixel_text(j, width_) + ", its equal, " + short_number(b));
+        finding.add(largest > 0 ? std::abs(a - b) / largest : 0, picture() + ": " + pixel_text(i, width_) + " gets " +
+                                                                     short_number(a) + " and " + pixel_text(j, width_) +
+                                                                     ", its equal, " + short_number(b));
       });
     }
   }
@@ -256,15 +255,14 @@ class Trial {
     // A shift of a picture's own size, different for each channel.
     const Tensor planes = to_planes(one_, one_.input);
     const double range = std::max(1e-3, (planes.max() - planes.min()).item<double>());
-    const Tensor shift =
-        (at::arange(1, planes.size(1) + 1, planes.options()) * range).view({1, planes.size(1), 1, 1});
+    const Tensor shift = (at::arange(1, planes.size(1) + 1, planes.options()) * range).view({1, planes.size(1), 1, 1});
     const Tensor placed = from_planes(one_, shift);
     const Network network(with_shifted_input(one_.network.graph(), placed), one_.network.options());
     const Rebound other(one_, network, one_.input + placed, *target);
     const Deviation d = deviation(explain(one_).map[0], explain(other.context()).map[0]);
-    finding.add(d.relative, picture() + ", every value raised by " + short_number(range) + " or more: " +
-                                pixel_text(d.index, width_) + " gets " + short_number(d.first) + " before and " +
-                                short_number(d.second) + " after");
+    finding.add(d.relative, picture() + ", every value raised by " + short_number(range) +
+                                " or more: " + pixel_text(d.index, width_) + " gets " + short_number(d.first) +
+                                " before and " + short_number(d.second) + " after");
   }
 
   /// Runs `work`; what it cannot do on this graph is a reason, not a failure.
@@ -365,8 +363,8 @@ class Trial {
       finding.add(lost ? 1 : 0, picture() + where + ": " + std::to_string(pixels) +
                                     (pixels == 1 ? " feature at " : " pixels from ") + pixel_text(first, width_) +
                                     " alone differ" + (pixels == 1 ? "s" : "") + " from the baseline " + baseline_ +
-                                    " and change the score by " + short_number(difference) + "; attributed: " +
-                                    short_number(given));
+                                    " and change the score by " + short_number(difference) +
+                                    "; attributed: " + short_number(given));
     }
   }
 

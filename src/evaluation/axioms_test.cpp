@@ -95,7 +95,8 @@ Explainer f2(bool inner_shift) {
 TEST(Axioms, TwoGraphsOfOneFunctionAreExplainedAlike) {
   for (const bool inner_shift : {false, true}) {
     const Explainer net = f2(inner_shift);
-    EXPECT_TRUE(test::within(net.explain("gradient-x-input", "0").values, doubles({3, -1}, {1, 1, 1, 2}), {1e-12, 1e-12}));
+    EXPECT_TRUE(
+        test::within(net.explain("gradient-x-input", "0").values, doubles({3, -1}, {1, 1, 1, 2}), {1e-12, 1e-12}));
     EXPECT_TRUE(test::within(net.explain("integrated-gradients:baseline=zero,steps=4096,rule=midpoint", "0").values,
                              doubles({1.5, -0.5}, {1, 1, 1, 2}), {1e-3, 1e-3}));
   }
@@ -121,8 +122,8 @@ TEST(Axioms, GradientOnARandomNetwork) {
 TEST(Axioms, IntegratedGradientsHoldWhatTheyWereMadeFor) {
   const Explainer net(test::random_network(Family::kClip, 5), Random(6).normal({1, 3, 10, 10}));
   const auto r = check("integrated-gradients:baseline=zero,steps=200", net.context());
-  for (const char* id : {"completeness", "sensitivity-a", "sensitivity-b", "implementation-invariance", "symmetry",
-                         "linearity"}) {
+  for (const char* id :
+       {"completeness", "sensitivity-a", "sensitivity-b", "implementation-invariance", "symmetry", "linearity"}) {
     EXPECT_EQ(r.at(id).verdict, Verdict::kHolds) << id << ": " << r.at(id).finding;
   }
   // The baseline stays where it is when the picture moves.
@@ -170,10 +171,11 @@ TEST(Axioms, DoNotApplyWhereTheyMakeNoSense) {
   EXPECT_EQ(check_one("linearity", "gradient", net.context("channel:map:0")).verdict, Verdict::kDoesNotApply);
   const AxiomReport blurred = check_one("sensitivity-a", "integrated-gradients:baseline=blur", net.context());
   EXPECT_EQ(blurred.verdict, Verdict::kDoesNotApply);
-  test::expect_error(ErrorKind::kUsage, "no axiom 'symetry'; did you mean 'symmetry'? (there are: completeness, sensitivity-a, sensitivity-b, "
-                     "implementation-invariance, symmetry, linearity, input-invariance)", [&] {
-    check_one("symetry", "gradient", net.context());
-  });
+  test::expect_error(
+      ErrorKind::kUsage,
+      "no axiom 'symetry'; did you mean 'symmetry'? (there are: completeness, sensitivity-a, sensitivity-b, "
+      "implementation-invariance, symmetry, linearity, input-invariance)",
+      [&] { check_one("symetry", "gradient", net.context()); });
 }
 
 }  // namespace

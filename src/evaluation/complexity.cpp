@@ -70,8 +70,7 @@ MetricResult effective_complexity(const MetricContext& context, const EffectiveP
     return result;
   }
   const Tensor above = a > p.epsilon * a.max();
-  result.scores = {{"share", above.to(at::kDouble).mean().item<double>()},
-                   {"pixels", above.sum().item<double>()}};
+  result.scores = {{"share", above.to(at::kDouble).mean().item<double>()}, {"pixels", above.sum().item<double>()}};
   return result;
 }
 
@@ -88,13 +87,12 @@ Metric sparseness_metric() {
 }
 
 Metric complexity_metric() {
-  return make_metric<NoParams>(
-      {"complexity", "Complexity", "complexity", "Entropy of the magnitudes as a distribution over pixels.",
-       kConcentration, "none"},
-      kBhatt2020, 0,
-      {{"entropy", Better::kLower, "In nats: 0 for a single pixel, ln n for a constant map."},
-       {"relative", Better::kLower, "The same over ln n, 0..1."}},
-      complexity);
+  return make_metric<NoParams>({"complexity", "Complexity", "complexity",
+                                "Entropy of the magnitudes as a distribution over pixels.", kConcentration, "none"},
+                               kBhatt2020, 0,
+                               {{"entropy", Better::kLower, "In nats: 0 for a single pixel, ln n for a constant map."},
+                                {"relative", Better::kLower, "The same over ln n, 0..1."}},
+                               complexity);
 }
 
 Metric effective_complexity_metric() {

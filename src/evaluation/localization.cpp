@@ -261,7 +261,8 @@ struct PointingParams {
 template <class V>
 void describe(V& visit, PointingParams& p) {
   visit("tolerance", p.tolerance, between(0, 1e6), "Euclidean distance in pixels that still is a hit.");
-  visit("ties", p.ties, one_of({"random", "raster"}), "Which of several maxima counts: random from the seed, or first.");
+  visit("ties", p.ties, one_of({"random", "raster"}),
+        "Which of several maxima counts: random from the seed, or first.");
 }
 
 MetricResult pointing_game(const MetricContext& context, const PointingParams& p) {
@@ -422,7 +423,8 @@ Metric relevance_rank_metric() {
 Metric pointing_game_metric() {
   return make_metric<PointingParams>(
       {"pointing-game", "Pointing game", "localization", "Whether the map's maximum lies in the truth or close to it.",
-       "The region given is where the evidence is. Pixels are those of the map; with large centred objects a map of the "
+       "The region given is where the evidence is. Pixels are those of the map; with large centred objects a map of "
+       "the "
        "centre scores high.",
        "none"},
       kZhang2016, kMetricTruth,

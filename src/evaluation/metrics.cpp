@@ -149,7 +149,8 @@ void check_needs(const Metric& metric, const MetricContext& c) {
     throw_usage(metric.id + ": needs a mask or boxes of what is known to matter");
   }
   if ((metric.needs & kMetricClass) && c.context.target.class_index(c.image) < 0) {
-    throw_usage(metric.id + ": needs a class as target, not '" + printable(c.context.target.description(c.image)) + "'");
+    throw_usage(metric.id + ": needs a class as target, not '" + printable(c.context.target.description(c.image)) +
+                "'");
   }
   if ((metric.needs & kMetricExplains) && !c.explain) throw_usage(metric.id + ": needs the method that made the map");
   if ((metric.needs & kMetricOtherNetwork) && c.label_randomized == nullptr) {

@@ -88,7 +88,7 @@ Judged drawn(const Tensor& map, const Tensor& mask) {
 // --- the table ---------------------------------------------------------------------------------------------------
 
 TEST(Metrics, EveryEntryIsCompleteAndItsTextParsesBack) {
-  const std::set<std::string> families{"faithfulness", "localization", "complexity",
+  const std::set<std::string> families{"faithfulness", "localization",  "complexity",
                                        "robustness",   "randomization", "axiomatic"};
   for (const Metric& m : metrics()) {
     EXPECT_TRUE(families.count(m.family)) << m.id;
@@ -126,10 +126,10 @@ TEST(Metrics, RefusesWhatDoesNotFit) {
   } catch (const Error& error) {
     EXPECT_EQ(std::string(error.what()).rfind("no metric 'deletio'; did you mean 'deletion'? (there are: ", 0), 0u);
   }
-  test::expect_error(ErrorKind::kUsage, "deletion: 'fast' is not NAME=VALUE", [] { MetricCall::parse("deletion:fast"); });
-  test::expect_error(ErrorKind::kUsage, "deletion: step is given twice", [] {
-    MetricCall::parse("deletion:step=1,step=2");
-  });
+  test::expect_error(ErrorKind::kUsage, "deletion: 'fast' is not NAME=VALUE",
+                     [] { MetricCall::parse("deletion:fast"); });
+  test::expect_error(ErrorKind::kUsage, "deletion: step is given twice",
+                     [] { MetricCall::parse("deletion:step=1,step=2"); });
   test::expect_error(ErrorKind::kUsage, "iou: needs a mask or boxes of what is known to matter", [] {
     f8({1, 2, 3, 4}).run("iou");
   });
@@ -171,10 +171,9 @@ TEST(Metrics, DegenerateMapsGiveNoNaN) {
         EXPECT_FALSE(r.notes.empty()) << m.id << ": " << map[0];
       }
       for (const auto& [name, value] : r.scores) {
-        EXPECT_TRUE(std::any_of(m.scores.begin(), m.scores.end(), [&, n = name](const ScoreSpec& s) {
-          return s.name == n;
-        })) << m.id << " does not declare "
-            << name << " " << value;
+        EXPECT_TRUE(
+            std::any_of(m.scores.begin(), m.scores.end(), [&, n = name](const ScoreSpec& s) { return s.name == n; }))
+            << m.id << " does not declare " << name << " " << value;
       }
     }
   }
@@ -211,9 +210,9 @@ TEST(IouMetric, ConstantMapScoresTheShareOfTheTruthAndSaysSo) {
 
 // Order a c b d with truth {a, b}: precision 1 at recall 1/2, then 2/3 at recall 1: 1/2 + 1/3.
 TEST(AveragePrecisionMetric, SumsPrecisionOverRecallGained) {
-  EXPECT_DOUBLE_EQ(
-      drawn(doubles({4, 1, 2, 0}, {2, 2}), doubles({1, 1, 0, 0}, {2, 2})).score("average-precision", "average_precision"),
-      5.0 / 6);
+  EXPECT_DOUBLE_EQ(drawn(doubles({4, 1, 2, 0}, {2, 2}), doubles({1, 1, 0, 0}, {2, 2}))
+                       .score("average-precision", "average_precision"),
+                   5.0 / 6);
 }
 
 // All tied: one group, precision |M| / HW.
@@ -238,8 +237,8 @@ TEST(RelevanceMassMetric, CountsInsideTheBoxAroundTheMask) {
 }
 
 TEST(RelevanceRankMetric, ShareOfTheHighestPixelsInside) {
-  EXPECT_DOUBLE_EQ(
-      drawn(doubles({4, 1, 2, 0}, {2, 2}), doubles({1, 1, 0, 0}, {2, 2})).score("relevance-rank", "rank"), 0.5);
+  EXPECT_DOUBLE_EQ(drawn(doubles({4, 1, 2, 0}, {2, 2}), doubles({1, 1, 0, 0}, {2, 2})).score("relevance-rank", "rank"),
+                   0.5);
 }
 
 // A peak 14 and 16 pixels to the right of the truth's last column.
@@ -381,7 +380,8 @@ TEST(RoadMetric, ConstantPictureLosesNothing) {
   EXPECT_NEAR(r.scores.at("road"), 0, 1e-9);
 }
 
-// One bright pixel on zeros, a score that is this pixel. Removing it leaves its imputation 0; removing others leaves it.
+// One bright pixel on zeros, a score that is this pixel. Removing it leaves its imputation 0; removing others leaves
+// it.
 TEST(RoadMetric, TheOnlyPixelThatMatters) {
   Tensor x = at::zeros({1, 1, 5, 4}, at::kDouble), map = at::zeros({5, 4}, at::kDouble);
   std::vector<double> w(20, 0.0);
@@ -482,12 +482,14 @@ TEST(InfidelityMetric, GradientOfALinearModelPredictsNoise) {
   Judged judged = f8({0, 0, 0, 0});
   judged.with().values = doubles({4, 3, 2, 1}, {1, 2, 2});
   for (const std::string perturbation : {"square", "gaussian"}) {
-    EXPECT_NEAR(judged.score("infidelity:samples=20,units=gradient,normalize=false,side=0.5,perturbation=" + perturbation,
-                             "infidelity"),
-                0, 1e-20);
+    EXPECT_NEAR(
+        judged.score("infidelity:samples=20,units=gradient,normalize=false,side=0.5,perturbation=" + perturbation,
+                     "infidelity"),
+        0, 1e-20);
   }
-  test::expect_error(ErrorKind::kUsage, "infidelity: perturbation=gaussian needs units=gradient, since an effect belongs "
-                                        "to a removal",
+  test::expect_error(ErrorKind::kUsage,
+                     "infidelity: perturbation=gaussian needs units=gradient, since an effect belongs "
+                     "to a removal",
                      [&] { judged.run("infidelity:perturbation=gaussian"); });
 }
 

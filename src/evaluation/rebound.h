@@ -11,8 +11,8 @@ namespace pellucid {
 /// The picture of a batch of one explained on another network: layer table, target and layers found again there.
 class Rebound {
  public:
-  /// `target` is parsed for the other network. Layers are looked up by the names they have in `one`; throws Error(kUsage)
-  /// when one is missing.
+  /// `target` is parsed for the other network. Layers are looked up by the names they have in `one`; throws
+  /// Error(kUsage) when one is missing.
   Rebound(const Context& one, const Network& network, const Tensor& input, const std::string& target);
 
   const Context& context() const { return *context_; }

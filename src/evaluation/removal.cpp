@@ -73,7 +73,8 @@ std::vector<double> exchange(const Context& one, const Tensor& position, const s
   variants.measure = measure;
   variants.what = "pictures with pixels exchanged";
   variants.make = [&](int64_t begin, int64_t n) {
-    const Tensor limit = at::tensor(std::vector<int64_t>(counts.begin() + begin, counts.begin() + begin + n), at::kLong);
+    const Tensor limit =
+        at::tensor(std::vector<int64_t>(counts.begin() + begin, counts.begin() + begin + n), at::kLong);
     return pick(one, position.unsqueeze(0) < limit.view({-1, 1, 1}), end, start);
   };
   return numbers(measure_variants(one, variants));
@@ -132,8 +133,8 @@ MetricResult pixel_flipping(const MetricContext& context, const FlippingParams& 
   note_constant(map, result);
   const std::vector<int64_t> counts = removal_counts(map.numel(), p.step);
   const Tensor position = position_in(descending_order(map, ties_from(p.ties), one.seed), map);
-  std::vector<double> y = exchange(one, position, counts, one.input, removal_fill(one, "pixel-flipping", p.fill),
-                                   measure_from(p.score));
+  std::vector<double> y =
+      exchange(one, position, counts, one.input, removal_fill(one, "pixel-flipping", p.fill), measure_from(p.score));
   double drop = 0;
   for (const double value : y) drop += y.front() - value;
   result.scores = {{"aopc", drop / static_cast<double>(y.size())}, {"tied", tied_share(map)}};
@@ -149,7 +150,8 @@ struct RoadParams {
 };
 template <class V>
 void describe(V& visit, RoadParams& p) {
-  visit("step", p.step, integer_between(1, 50), "Percent of the pixels removed at first and added each time, below 100.");
+  visit("step", p.step, integer_between(1, 50),
+        "Percent of the pixels removed at first and added each time, below 100.");
   visit("noise", p.noise, between(0, 10), "Standard deviation added to imputed pixels, in the model domain.");
   visit("score", p.score, one_of({"probability", "logit"}), "What is watched.");
   visit("ties", p.ties, one_of({"random", "raster"}), "Order of equal values: random from the seed, or by position.");

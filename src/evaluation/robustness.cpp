@@ -24,7 +24,8 @@ struct MaxSensitivityParams {
 };
 template <class V>
 void describe(V& visit, MaxSensitivityParams& p) {
-  visit("radius", p.radius, between(0, 1), "Largest change of an input value, as a share of the picture's value range.");
+  visit("radius", p.radius, between(0, 1),
+        "Largest change of an input value, as a share of the picture's value range.");
   visit("samples", p.samples, at_least(1), "Random pictures; the maximum found grows with their number.");
 }
 

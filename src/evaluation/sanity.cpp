@@ -48,7 +48,7 @@ double deviation(const Tensor& t) { return t.numel() > 1 ? t.std(/*unbiased=*/fa
 
 /// Standard normal cut off at two deviations, brought back to deviation 1.
 Tensor truncated_normal(at::IntArrayRef shape, at::Generator& generator) {
-  constexpr double kLow = 0.022750131948179195;    // share of the normal distribution below -2
+  constexpr double kLow = 0.022750131948179195;      // share of the normal distribution below -2
   constexpr double kDeviation = 0.8796256610342398;  // of what lies within two
   const Tensor u = at::rand(shape, generator, at::TensorOptions(at::kDouble));
   return std::sqrt(2.0) * at::erfinv(2 * (kLow + u * (1 - 2 * kLow)) - 1) / kDeviation;
@@ -131,8 +131,9 @@ Tensor map_by(const Context& one, const ExplainFunction& explain, const Randomiz
   Tensor sum;
   for (int64_t i = 0; i < options.noise_samples; ++i) {
     Context noisy = one;
-    noisy.input = one.input + at::randn(one.input.sizes(), generator, at::TensorOptions(at::kDouble)).to(one.input.options()) *
-                                  scale;
+    noisy.input =
+        one.input +
+        at::randn(one.input.sizes(), generator, at::TensorOptions(at::kDouble)).to(one.input.options()) * scale;
     const Tensor map = explain(noisy).map[0].to(at::kCPU, at::kDouble);
     sum = sum.defined() ? sum + map : map;
   }
@@ -243,8 +244,7 @@ OtherClass compare_with_class(const Context& one, int64_t class_index, const Exp
 Tensor class_logits(const Context& one) {
   Request request;
   request.capture = {one.target.value()};
-  const Tensor value =
-      one.network.run({one.input}, request).at(one.target.value()).to(at::kCPU, at::kDouble).flatten();
+  const Tensor value = one.network.run({one.input}, request).at(one.target.value()).to(at::kCPU, at::kDouble).flatten();
   return value.numel() == 1 ? at::cat({-value, value}) : value;
 }
 
@@ -256,8 +256,7 @@ OtherClass random_logit(const Context& context, int64_t image, const ExplainFunc
   const int64_t classes = class_logits(one).numel(), own = one.target.class_index(0);
   if (classes < 2) throw_usage("random-logit: the network has one class only");
   at::Generator generator = at::detail::createCPUGenerator(one.seed);
-  const int64_t drawn =
-      at::randint(classes - 1, {1}, generator, at::TensorOptions(at::kLong)).item<int64_t>();
+  const int64_t drawn = at::randint(classes - 1, {1}, generator, at::TensorOptions(at::kLong)).item<int64_t>();
   return compare_with_class(one, drawn < own ? drawn : drawn + 1, explain);
 }
 

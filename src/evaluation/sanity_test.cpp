@@ -198,8 +198,7 @@ TEST(Sanity, LabelRandomizationComparesTwoNetworks) {
 
 TEST(Sanity, RefusesATargetThatIsNoClass) {
   const Explainer net(test::random_network(Family::kPlain, 3), Random(4).normal({1, 3, 16, 16}));
-  test::expect_error(ErrorKind::kUsage,
-                     "random-logit: needs one class of a classifier as target, not 'channel:map:0'",
+  test::expect_error(ErrorKind::kUsage, "random-logit: needs one class of a classifier as target, not 'channel:map:0'",
                      [&] { random_logit(net.context("channel:map:0"), 0, picture_itself); });
 }
 

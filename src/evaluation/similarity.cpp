@@ -30,7 +30,8 @@ std::optional<double> pearson_correlation(const Tensor& a, const Tensor& b) {
 
 Tensor average_ranks(const Tensor& t) {
   const auto [sorted, order] = plain(t).flatten().sort();
-  const auto [distinct, group, counts] = at::unique_consecutive(sorted, /*return_inverse=*/true, /*return_counts=*/true);
+  const auto [distinct, group, counts] =
+      at::unique_consecutive(sorted, /*return_inverse=*/true, /*return_counts=*/true);
   const Tensor last = counts.cumsum(0).to(at::kDouble);
   const Tensor average = last - (counts.to(at::kDouble) - 1) / 2;
   Tensor ranks = at::empty({order.numel()}, at::kDouble);
@@ -72,8 +73,8 @@ Tensor oriented_gradients(const Tensor& t) {
   constexpr int64_t kOrientations = 9;
   const Tensor degrees = at::rad2deg(at::atan2(gy, gx)).remainder(180.0);
   const Tensor bin = (degrees / (180.0 / kOrientations)).floor().clamp(0, kOrientations - 1).to(at::kLong);
-  const Tensor votes = at::zeros({kOrientations, height, width}, at::kDouble).scatter(0, bin.unsqueeze(0),
-                                                                                     magnitude.unsqueeze(0));
+  const Tensor votes =
+      at::zeros({kOrientations, height, width}, at::kDouble).scatter(0, bin.unsqueeze(0), magnitude.unsqueeze(0));
   const int64_t cell = std::max<int64_t>(1, std::min<int64_t>(16, std::min(height, width) / 4));
   const Tensor cells = at::avg_pool2d(votes.unsqueeze(0), {cell, cell}).squeeze(0);  // [9,rows,columns]
   const int64_t block = std::min<int64_t>(3, std::min(cells.size(1), cells.size(2)));

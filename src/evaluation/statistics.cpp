@@ -42,8 +42,7 @@ double signed_rank_p(const Tensor& differences) {
   const bool tied = ties.max().item<double>() > 1;
   if (n <= 20 && !tied) return std::min(1.0, 2 * exact_tail(n, w));
   const double mean = count * (count + 1) / 4;
-  const double variance =
-      count * (count + 1) * (2 * count + 1) / 24 - (ties.pow(3) - ties).sum().item<double>() / 48;
+  const double variance = count * (count + 1) * (2 * count + 1) / 24 - (ties.pow(3) - ties).sum().item<double>() / 48;
   if (!(variance > 0)) return 1;
   return std::erfc(std::abs(w - mean) / std::sqrt(2 * variance));
 }

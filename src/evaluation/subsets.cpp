@@ -26,8 +26,9 @@ constexpr Paper kAncona2018{"ancona2018", "Ancona, Ceolini, Oztireli, Gross",
                             "ICLR", 2018};
 constexpr Paper kYeh2019{"yeh2019", "Yeh, Hsieh, Suggala, Inouye, Ravikumar",
                          "On the (In)fidelity and Sensitivity of Explanations", "NeurIPS", 2019};
-constexpr Paper kArya2019{"arya2019", "Arya, Bellamy, Chen, Dhurandhar, Hind, Hoffman, Houde, Liao, Luss, Mojsilovic, "
-                                      "et al.",
+constexpr Paper kArya2019{"arya2019",
+                          "Arya, Bellamy, Chen, Dhurandhar, Hind, Hoffman, Houde, Liao, Luss, Mojsilovic, "
+                          "et al.",
                           "One Explanation Does Not Fit All: A Toolkit and Taxonomy of AI Explainability Techniques",
                           "arXiv", 2019};
 constexpr Paper kNguyen2020{"nguyen2020", "Nguyen, Martinez", "On quantitative aspects of model interpretability",
@@ -142,8 +143,8 @@ MetricResult mu_fidelity(const MetricContext& context, const MuFidelityParams& p
     const Tensor chosen = random_pixels(at::empty({count}, at::kDouble), size, generator);
     return chosen.index_select(0, cells.flatten()).view(cells.sizes());
   };
-  const SubsetEffects e = subset_effects(one, map, removal_fill(one, "mu-fidelity", p.fill), measure_from(p.score),
-                                         p.samples, draw);
+  const SubsetEffects e =
+      subset_effects(one, map, removal_fill(one, "mu-fidelity", p.fill), measure_from(p.score), p.samples, draw);
   MetricResult result;
   set_correlation(result, "spearman", spearman_correlation(e.sums, e.drops));
   return result;
@@ -241,11 +242,12 @@ SubsetEffects gradient_effects(const Context& one, const Tensor& values, const I
   variants.make = [&](int64_t begin, int64_t n) {
     TensorList changed;
     for (int64_t i = 0; i < n; ++i) {
-      changed.push_back(p.perturbation == "square"
-                            ? pick(one, draw_square().unsqueeze(0), fill, one.input)
-                            : one.input - at::randn(one.input.sizes(), generator, at::TensorOptions(at::kDouble))
-                                                  .to(one.input.options()) *
-                                              scale);
+      changed.push_back(
+          p.perturbation == "square"
+              ? pick(one, draw_square().unsqueeze(0), fill, one.input)
+              : one.input -
+                    at::randn(one.input.sizes(), generator, at::TensorOptions(at::kDouble)).to(one.input.options()) *
+                        scale);
     }
     const Tensor batch = at::cat(changed);
     const Tensor product = ((one.input - batch) * phi).flatten(1).to(at::kCPU, at::kDouble).sum(1);
@@ -379,8 +381,8 @@ MetricResult monotonicity_correlation(const MetricContext& context, const Monoto
     TensorList made;
     for (int64_t i = begin; i < begin + n; ++i) {
       const Tensor u = at::rand(planes.sizes(), generator, at::TensorOptions(at::kDouble)).to(planes.options());
-      made.push_back(pick(one, cells.eq(i / p.samples).unsqueeze(0), from_planes(one, one.card.model_from_display(u)),
-                          one.input));
+      made.push_back(
+          pick(one, cells.eq(i / p.samples).unsqueeze(0), from_planes(one, one.card.model_from_display(u)), one.input));
     }
     return at::cat(made);
   };
@@ -495,10 +497,9 @@ Metric monotonicity_correlation_metric() {
   return make_metric<MonotonicityCorrelationParams>(
       {"monotonicity-correlation", "Monotonicity correlation", "faithfulness",
        "Whether cells with larger magnitude in the map change the score more when filled with noise.",
-       "The effect of one cell alone; what only several cells do together is not seen.",
-       "grid^2 * samples + 1 passes"},
-      kNguyen2020, kMetricPasses,
-      {{"spearman", Better::kHigher, "-1..1; absent when one side does not vary."}}, monotonicity_correlation);
+       "The effect of one cell alone; what only several cells do together is not seen.", "grid^2 * samples + 1 passes"},
+      kNguyen2020, kMetricPasses, {{"spearman", Better::kHigher, "-1..1; absent when one side does not vary."}},
+      monotonicity_correlation);
 }
 
 Metric completeness_metric() {

@@ -163,9 +163,10 @@ Rewrite unfold_batch_norm(const Graph& graph) {
     to.constant(out + ".norm.mean", at::zeros_like(scale));
     to.constant(out + ".norm.var", at::full_like(scale, 4));
     to.emit(node, {from, out + ".unscaled.weight"}, {out + ".unscaled"}, node.name + ".unscaled");
-    to.builder().node("BatchNormalization",
-                      {out + ".unscaled", out + ".norm.scale", out + ".norm.shift", out + ".norm.mean", out + ".norm.var"},
-                      {out}, {{"epsilon", 0.0}}, node.name + ".norm");
+    to.builder().node(
+        "BatchNormalization",
+        {out + ".unscaled", out + ".norm.scale", out + ".norm.shift", out + ".norm.mean", out + ".norm.var"}, {out},
+        {{"epsilon", 0.0}}, node.name + ".norm");
     return true;
   });
 }
@@ -251,8 +252,8 @@ bool has_channel_weights(const Graph& graph, const Node& node) {
 }
 
 bool is_passable(const Graph& graph, const Node& node, Across across) {
-  static const std::set<std::string> homogeneous{"Relu", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool",
-                                                 "GlobalMaxPool", "Identity", "Dropout"};
+  static const std::set<std::string> homogeneous{
+      "Relu", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Identity", "Dropout"};
   static const std::set<std::string> channelwise{"Clip", "Sigmoid", "Tanh", "Elu", "Softplus", "HardSigmoid"};
   if (!node.domain.empty()) return false;
   if (homogeneous.count(node.op)) return node.outputs.size() == 1 || node.op == "Dropout";
@@ -411,16 +412,20 @@ Graph with_input_stage(const Graph& graph, const std::optional<Shape>& shape,
 Rewrite insert_rectifier_identity(const Graph& graph) {
   // Not at zero, where many pixels lie and a rectifier has no derivative.
   constexpr double kKink = 0.01234567;
-  return {"rectifier-identity", with_input_stage(graph, std::nullopt, [&](Rewriter& to, const std::string& x) {
-            to.constant(x + ".kink", at::full({}, kKink, at::TensorOptions(graph.inputs().front().type)));
-            GraphBuilder& b = to.builder();
-            b.node("Sub", {x, x + ".kink"}, {x + ".above"}, {}, "above_kink");
-            b.node("Neg", {x + ".above"}, {x + ".below"}, {}, "below_kink");
-            b.node("Relu", {x + ".above"}, {x + ".up"}, {}, "rectified_up");
-            b.node("Relu", {x + ".below"}, {x + ".down"}, {}, "rectified_down");
-            b.node("Sub", {x + ".up", x + ".down"}, {x + ".rejoined"}, {}, "rejoined");
-            return b.node("Add", {x + ".rejoined", x + ".kink"}, {x + ".same"}, {}, "same");
-          }), 1};
+  return {"rectifier-identity",
+          with_input_stage(graph, std::nullopt,
+                           [&](Rewriter& to, const std::string& x) {
+                             to.constant(x + ".kink",
+                                         at::full({}, kKink, at::TensorOptions(graph.inputs().front().type)));
+                             GraphBuilder& b = to.builder();
+                             b.node("Sub", {x, x + ".kink"}, {x + ".above"}, {}, "above_kink");
+                             b.node("Neg", {x + ".above"}, {x + ".below"}, {}, "below_kink");
+                             b.node("Relu", {x + ".above"}, {x + ".up"}, {}, "rectified_up");
+                             b.node("Relu", {x + ".below"}, {x + ".down"}, {}, "rectified_down");
+                             b.node("Sub", {x + ".up", x + ".down"}, {x + ".rejoined"}, {}, "rejoined");
+                             return b.node("Add", {x + ".rejoined", x + ".kink"}, {x + ".same"}, {}, "same");
+                           }),
+          1};
 }
 
 std::vector<Rewrite> exact_rewrites(const Graph& graph, uint64_t seed) {
@@ -453,8 +458,8 @@ Graph with_ignored_border(const Graph& graph, int64_t border, bool channels_firs
     to.constant(x + ".inside.starts", integers({border, border}));
     to.constant(x + ".inside.ends", integers({-border, -border}));
     to.constant(x + ".inside.axes", integers({rows, rows + 1}));
-    return to.builder().node("Slice", {x, x + ".inside.starts", x + ".inside.ends", x + ".inside.axes"}, {x + ".inside"},
-                             {}, "cut_border");
+    return to.builder().node("Slice", {x, x + ".inside.starts", x + ".inside.ends", x + ".inside.axes"},
+                             {x + ".inside"}, {}, "cut_border");
   });
 }
 
@@ -479,10 +484,10 @@ Graph symmetrized(const Graph& graph, ValueId of, int64_t i, int64_t j, int64_t 
   std::swap(order.at(static_cast<size_t>(i)), order.at(static_cast<size_t>(j)));
   const int64_t axis = channels_first ? 2 : 1;
   to.constant(x + ".swap", integers(order));
-  to.constant(x + ".row_shape", channels_first ? integers({0, 0, -1}) : integers({0, -1, graph.inputs().front().shape.at(3)}));
-  to.constant(x + ".picture_shape",
-              channels_first ? integers({0, 0, height, width})
-                             : integers({0, height, width, graph.inputs().front().shape.at(3)}));
+  to.constant(x + ".row_shape",
+              channels_first ? integers({0, 0, -1}) : integers({0, -1, graph.inputs().front().shape.at(3)}));
+  to.constant(x + ".picture_shape", channels_first ? integers({0, 0, height, width})
+                                                   : integers({0, height, width, graph.inputs().front().shape.at(3)}));
   to.builder().node("Reshape", {x, x + ".row_shape"}, {x + ".row"}, {}, "flatten_picture");
   to.builder().node("Gather", {x + ".row", x + ".swap"}, {x + ".exchanged"}, {{"axis", axis}}, "swap_pixels");
   to.builder().node("Reshape", {x + ".exchanged", x + ".picture_shape"}, {x + suffix}, {}, "unflatten_picture");

@@ -46,7 +46,8 @@ Graph symmetrized(const Graph& graph, ValueId of, int64_t i, int64_t j, int64_t 
                   bool channels_first);
 /// `of` [N,K] with one class more: a times class t plus b times class u. Merged into the weights when a Gemm makes it;
 /// the result is the only output.
-Graph with_combined_class(const Graph& graph, ValueId of, int64_t num_classes, int64_t t, int64_t u, double a, double b);
+Graph with_combined_class(const Graph& graph, ValueId of, int64_t num_classes, int64_t t, int64_t u, double a,
+                          double b);
 /// Every score s of `of` [N,K] cut off at `cap`: cap - relu(cap - s). The only output.
 Graph with_capped_scores(const Graph& graph, ValueId of, double cap);
 

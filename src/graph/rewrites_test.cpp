@@ -121,16 +121,16 @@ TEST(Rewrites, CombinedClassWithoutAGemmIsAppended) {
   const Graph graph = b.finish("scores");
   const Tensor x = Random(1).normal({2, 3, 8, 8}), s = output_of(graph, x);
   const Graph wider = with_combined_class(graph, graph.find("scores"), 3, 0, 2, 2, 1);
-  EXPECT_TRUE(within(output_of(wider, x), at::cat({s, (2 * s.select(1, 0) + s.select(1, 2)).unsqueeze(1)}, 1),
-                     {1e-13, 1e-13}));
+  EXPECT_TRUE(
+      within(output_of(wider, x), at::cat({s, (2 * s.select(1, 0) + s.select(1, 2)).unsqueeze(1)}, 1), {1e-13, 1e-13}));
 }
 
 TEST(Rewrites, CappedScoresStopAtTheCap) {
   const Graph graph = test::random_network(Family::kPlain, 2);
   const Tensor x = Random(1).normal({2, 3, 8, 8}), s = output_of(graph, x);
   const double cap = s.median().item<double>();
-  EXPECT_TRUE(within(output_of(with_capped_scores(graph, graph.outputs().front(), cap), x), s.clamp_max(cap),
-                     {1e-13, 1e-13}));
+  EXPECT_TRUE(
+      within(output_of(with_capped_scores(graph, graph.outputs().front(), cap), x), s.clamp_max(cap), {1e-13, 1e-13}));
 }
 
 }  // namespace

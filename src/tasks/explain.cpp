@@ -4,8 +4,8 @@
 #include <set>
 
 #include "pellucid/error.h"
-#include "pellucid/metrics.h"
 #include "pellucid/files.h"
+#include "pellucid/metrics.h"
 #include "pellucid/npy.h"
 #include "pellucid/report.h"
 #include "pellucid/tasks.h"
