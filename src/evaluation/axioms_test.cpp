@@ -163,6 +163,19 @@ TEST(Axioms, HiResCamIsCompleteOnAPooledHead) {
   EXPECT_EQ(border.verdict, Verdict::kFails);  // resampled over the border
 }
 
+// A trained network in float32, as users have it: rounding is no failure.
+TEST(Axioms, GradientOnATrainedNetworkInFloat32) {
+  const Graph graph = load_onnx(std::string(PELLUCID_SOURCE_DIR) + "/models/flower_single_6c.onnx");
+  const ModelCard card = guess_card(graph);
+  const Explainer net(graph, card.model_from_display(Random(1).uniform({1, 3, 64, 64})), {}, card);
+  const auto r = check("gradient", net.context());
+  for (const char* id : {"sensitivity-b", "implementation-invariance", "symmetry", "linearity", "input-invariance"}) {
+    EXPECT_EQ(r.at(id).verdict, Verdict::kHolds) << id << ": " << r.at(id).measured << " " << r.at(id).finding;
+  }
+  EXPECT_EQ(r.at("completeness").verdict, Verdict::kFails);
+  EXPECT_EQ(check_one("implementation-invariance", "guided-backprop", net.context()).verdict, Verdict::kFails);
+}
+
 TEST(Axioms, DoNotApplyWhereTheyMakeNoSense) {
   const Explainer net(test::random_network(Family::kPlain, 5), Random(6).normal({1, 3, 10, 10}));
   const AxiomReport layer = check_one("sensitivity-a", "grad-cam", net.context("top1", {"map"}));

@@ -85,7 +85,7 @@ TEST(Sanity, ResetKeepsTheDistribution) {
   EXPECT_TRUE(reset_weights(graph, layer, WeightReset::kTruncatedNormal, 5).at(graph.find("c.w")).equal(fresh));
 }
 
-// Six layers in the plain network's order, from the logits down.
+// The plain network's four layers, from the logits down.
 TEST(Sanity, CascadingGoesFromTheLogitsDown) {
   const Explainer net(test::random_network(Family::kPlain, 3), Random(4).normal({1, 3, 16, 16}));
   RandomizationOptions options;
@@ -103,7 +103,7 @@ TEST(Sanity, CascadingGoesFromTheLogitsDown) {
   EXPECT_EQ(names(), (std::vector<std::string>{"c2_node", "logits_node"}));
 }
 
-// The logits' layer alone: the gradient on a network whose head was replaced by the weights that the seed gives.
+// What is reported is the similarity of the maps that were made, the first of them by the network as it is.
 TEST(Sanity, EachStepExplainsTheNetworkWithItsWeightsReplaced) {
   const Graph graph = test::random_network(Family::kPlain, 3);
   const Explainer net(graph, Random(4).normal({1, 3, 16, 16}));
@@ -123,9 +123,6 @@ TEST(Sanity, EachStepExplainsTheNetworkWithItsWeightsReplaced) {
     EXPECT_EQ(steps[s].similarity.spearman, expected.spearman);
     EXPECT_EQ(steps[s].similarity.ssim, expected.ssim);
   }
-  // Only the head was replaced: the map is a mixture of the class gradients, which other classes' maps span.
-  TensorList others;
-  for (const char* target : {"0", "1", "2", "3"}) others.push_back(net.explain("gradient", target).values.flatten());
   EXPECT_TRUE(within(maps[0], net.explain("gradient", "2").map[0], {1e-14, 1e-14}));
   EXPECT_FALSE(within(maps[1], maps[0], {0.1, 0.1}));
 }
@@ -213,16 +210,15 @@ TEST(Sanity, GuidedBackpropSurvivesWhatTheGradientDoesNot) {
   RandomizationOptions few;
   few.max_steps = 5;
   few.seeds = 2;
-  const auto last_half = [&](const char* method) {
+  const auto mean_ssim = [&](const char* method) {
     double sum = 0;
     const std::vector<SanityStep> steps = parameter_randomization(net.context(), 0, by(method), few);
     for (const SanityStep& s : steps) sum += s.similarity.ssim.value_or(0) / static_cast<double>(steps.size());
     return sum;
   };
-  const double guided = last_half("guided-backprop"), gradient = last_half("gradient");
-  RecordProperty("guided_ssim", std::to_string(guided));
-  RecordProperty("gradient_ssim", std::to_string(gradient));
-  EXPECT_GT(guided, gradient + 0.05);
+  const double guided = mean_ssim("guided-backprop"), gradient = mean_ssim("gradient");
+  EXPECT_GT(guided, 0.4);    // 0.69 when this was written
+  EXPECT_LT(gradient, 0.2);  // 0.02
 }
 
 }  // namespace
