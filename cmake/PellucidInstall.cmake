@@ -11,7 +11,7 @@ install(TARGETS ${PELLUCID_ROOMS} EXPORT PellucidTargets
 # What a build without apps has no code for.
 set(PELLUCID_UNINSTALLED_HEADERS)
 if(NOT PELLUCID_APPS)
-  foreach(header image flowers evaluation report tasks)
+  foreach(header image flowers report tasks)
     list(APPEND PELLUCID_UNINSTALLED_HEADERS PATTERN ${header}.h EXCLUDE)
   endforeach()
 endif()

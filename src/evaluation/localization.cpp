@@ -222,7 +222,7 @@ MetricResult relevance_mass(const MetricContext& context, const MassParams& p) {
   MetricContext with_region = context;
   if (p.region == "box") {
     with_region.boxes = truth_boxes(context, result);
-    with_region.mask = {};
+    with_region.mask = Tensor();
   }
   const Compared c = compared(with_region, "relevance-mass");
   note_degenerate(c, result);

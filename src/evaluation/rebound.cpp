@@ -8,8 +8,8 @@ namespace pellucid {
 
 namespace {
 
-BoundTarget bind(const std::string& text, const LayerTable& layers, const Context& one, const Network& network,
-                 const Tensor& input) {
+BoundTarget bound_to(const std::string& text, const LayerTable& layers, const Context& one, const Network& network,
+                     const Tensor& input) {
   const Target target = Target::parse(text);
   const ValueId id = target_value(target, layers, network.graph());
   Request request;
@@ -44,8 +44,8 @@ Rebound::Rebound(const Context& one, const Network& network, const Tensor& input
       throw_usage("layer '" + printable(name) + "' does not exist in the other network");
     }
   }
-  context_.emplace(
-      context_like(one, network, layers_, input, bind(target, layers_, one, network, input), std::move(cam_layers)));
+  context_.emplace(context_like(one, network, layers_, input, bound_to(target, layers_, one, network, input),
+                                std::move(cam_layers)));
 }
 
 Context picture_of(const Context& context, int64_t image) {

@@ -255,7 +255,8 @@ class Planner {
   }
 
   const FoldedWeights* fold(const Node& conv, const Node& norm, bool transposed) {
-    const auto cached = folded_.find(&conv);
+    // By what comes out: `conv` may itself be the result of folding, a node that only this plan has.
+    const auto cached = folded_.find(norm.outputs[0]);
     if (cached != folded_.end() && !conv_is_overridden(conv, norm)) return &cached->second;
     const Tensor w = constant(conv.inputs[1]).to(at::kDouble);
     const int64_t channels = transposed ? w.size(1) : w.size(0);
@@ -277,7 +278,7 @@ class Planner {
       scratch_.push_back(std::make_unique<FoldedWeights>(std::move(result)));
       return scratch_.back().get();
     }
-    return &(folded_[&conv] = std::move(result));
+    return &(folded_[norm.outputs[0]] = std::move(result));
   }
 
   bool conv_is_overridden(const Node& conv, const Node& norm) const {

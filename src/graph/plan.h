@@ -40,11 +40,12 @@ struct PlanKey {
   }
 };
 
-/// Weights with a BatchNormalization folded into them, computed once for all plans; by Conv node index.
+/// Weights with a BatchNormalization folded into them, computed once for all plans; by the value that
+/// comes out.
 struct FoldedWeights {
   Tensor weight, bias;
 };
-using FoldCache = std::map<const Node*, FoldedWeights>;
+using FoldCache = std::map<ValueId, FoldedWeights>;
 
 /// `constants` are the network's weights on their device, by value id. Nothing the key names is optimized away.
 Plan make_plan(const Graph& graph, const std::vector<Tensor>& constants, const PlanKey& key, FoldCache& folded,

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "support/compare.h"
+#include "support/explainer.h"
 #include "support/layer_builder.h"
 
 namespace pellucid::test {
@@ -76,6 +78,21 @@ TEST(Plan, WritesActivationsInOneWay) {
   EXPECT_EQ(count(plan_of(silu, asking_for(silu, {"logits", "r1.gate"})), "Sigmoid"), 1);
   const Graph clip = random_network(Family::kClip, 1);
   EXPECT_EQ(count(plan_of(clip, asking_for(clip, {"logits"})), "Rectify"), 3);
+}
+
+// The second normalization is folded into what the first fold made, a node of no lasting address.
+TEST(Plan, TwoNormalizationsInARowFoldIntoTheirOwnConvolution) {
+  test::LayerBuilder b(3, {-1, 4, 6, 6});
+  std::string from = "x";
+  for (const std::string layer : {"1", "2", "3", "4"}) {
+    b.conv("c" + layer, from, 4);
+    b.norm("a" + layer, "c" + layer);
+    from = b.norm("b" + layer, "a" + layer);
+  }
+  const Graph graph = b.finish(from);
+  const Tensor x = test::Random(1).normal({2, 4, 6, 6});
+  const Tensor expected = Network(graph, test::in_float64(false)).run(x).front();
+  EXPECT_TRUE(test::within(Network(graph, test::in_float64()).run(x).front(), expected, {1e-12, 1e-12}));
 }
 
 }  // namespace

@@ -370,35 +370,6 @@ Rewrite rescale_channels(const Graph& graph, uint64_t seed) {
   return {"channels-rescaled", graph.with_constants(changed), static_cast<int64_t>(found.size())};
 }
 
-Rewrite insert_rectifier_identity(const Graph& graph) {
-  return rewrite("rectifier-identity", graph, [&](Rewriter& to, const Node& node) {
-    if (!is_plain_convolution(graph, node)) return false;
-    const std::string out = to.name(node.outputs[0]);
-    const std::string before = out + ".before";
-    to.emit(node, to.names(node.inputs), {before}, node.name);
-    to.builder().node("Relu", {before}, {out + ".up"}, {}, node.name + ".up");
-    to.builder().node("Neg", {before}, {out + ".negated"}, {}, node.name + ".negated");
-    to.builder().node("Relu", {out + ".negated"}, {out + ".down"}, {}, node.name + ".down");
-    to.builder().node("Sub", {out + ".up", out + ".down"}, {out}, {}, node.name + ".joined");
-    return true;
-  });
-}
-
-std::vector<Rewrite> exact_rewrites(const Graph& graph, uint64_t seed) {
-  std::vector<Rewrite> list;
-  list.push_back(unfold_batch_norm(graph));
-  list.push_back(fold_batch_norm(graph));
-  list.push_back(split_convolutions(graph));
-  list.push_back(permute_channels(graph, seed));
-  list.push_back(rescale_channels(graph, seed));
-  list.push_back(insert_rectifier_identity(graph));
-  std::vector<Rewrite> result;
-  for (Rewrite& r : list) {
-    if (r.changed > 0) result.push_back(std::move(r));
-  }
-  return result;
-}
-
 namespace {
 
 /// The element type that the model's weights have.
@@ -437,6 +408,40 @@ Graph with_input_stage(const Graph& graph, const std::optional<Shape>& shape,
 }
 
 }  // namespace
+
+Rewrite insert_rectifier_identity(const Graph& graph) {
+  // Not at zero, where many pixels lie and a rectifier has no derivative.
+  constexpr double kKink = 0.01234567;
+  return {"rectifier-identity",
+          with_input_stage(graph, std::nullopt,
+                           [&](Rewriter& to, const std::string& x) {
+                             to.constant(x + ".kink",
+                                         at::full({}, kKink, at::TensorOptions(graph.inputs().front().type)));
+                             GraphBuilder& b = to.builder();
+                             b.node("Sub", {x, x + ".kink"}, {x + ".above"}, {}, "above_kink");
+                             b.node("Neg", {x + ".above"}, {x + ".below"}, {}, "below_kink");
+                             b.node("Relu", {x + ".above"}, {x + ".up"}, {}, "rectified_up");
+                             b.node("Relu", {x + ".below"}, {x + ".down"}, {}, "rectified_down");
+                             b.node("Sub", {x + ".up", x + ".down"}, {x + ".rejoined"}, {}, "rejoined");
+                             return b.node("Add", {x + ".rejoined", x + ".kink"}, {x + ".same"}, {}, "same");
+                           }),
+          1};
+}
+
+std::vector<Rewrite> exact_rewrites(const Graph& graph, uint64_t seed) {
+  std::vector<Rewrite> list;
+  list.push_back(unfold_batch_norm(graph));
+  list.push_back(fold_batch_norm(graph));
+  list.push_back(split_convolutions(graph));
+  list.push_back(permute_channels(graph, seed));
+  list.push_back(rescale_channels(graph, seed));
+  list.push_back(insert_rectifier_identity(graph));
+  std::vector<Rewrite> result;
+  for (Rewrite& r : list) {
+    if (r.changed > 0) result.push_back(std::move(r));
+  }
+  return result;
+}
 
 Graph with_ignored_border(const Graph& graph, int64_t border, bool channels_first) {
   std::optional<Shape> shape;
@@ -494,10 +499,11 @@ Graph symmetrized(const Graph& graph, ValueId of, int64_t i, int64_t j, int64_t 
     return result;
   };
   for (const Node& node : graph.nodes()) to.emit(node, second(node.inputs), second(node.outputs), node.name + suffix);
-  to.constant("symmetrized.half", at::full({}, 0.5, at::TensorOptions(weight_type(graph))));
-  to.builder().node("Add", {to.name(of), to.name(of) + suffix}, {"symmetrized.sum"}, {}, "symmetrized_sum");
-  to.builder().node("Mul", {"symmetrized.sum", "symmetrized.half"}, {"symmetrized"}, {}, "symmetrized_mean");
-  to.builder().output("symmetrized");
+  const std::string mean = to.name(of) + ".symmetrized";
+  to.constant(mean + ".half", at::full({}, 0.5, at::TensorOptions(weight_type(graph))));
+  to.builder().node("Add", {to.name(of), to.name(of) + suffix}, {mean + ".sum"}, {}, "symmetrized_sum");
+  to.builder().node("Mul", {mean + ".sum", mean + ".half"}, {mean}, {}, "symmetrized_mean");
+  to.builder().output(mean);
   return to.finish();
 }
 
@@ -534,17 +540,19 @@ Graph with_combined_class(const Graph& graph, ValueId of, int64_t num_classes, i
   }
   return with_head(graph, [&](Rewriter& to) {
     const Tensor eye = at::eye(num_classes, at::TensorOptions(weight_type(graph)));
-    to.constant("combined.weight", extended(eye, 1).contiguous());
-    return to.builder().node("MatMul", {to.name(of), "combined.weight"}, {"combined"}, {}, "combine_classes");
+    const std::string combined = to.name(of) + ".combined";
+    to.constant(combined + ".weight", extended(eye, 1).contiguous());
+    return to.builder().node("MatMul", {to.name(of), combined + ".weight"}, {combined}, {}, "combine_classes");
   });
 }
 
 Graph with_capped_scores(const Graph& graph, ValueId of, double cap) {
   return with_head(graph, [&](Rewriter& to) {
-    to.constant("cap", at::full({}, cap, at::TensorOptions(weight_type(graph))));
-    to.builder().node("Sub", {"cap", to.name(of)}, {"below_cap"}, {}, "below_cap");
-    to.builder().node("Relu", {"below_cap"}, {"room"}, {}, "room");
-    return to.builder().node("Sub", {"cap", "room"}, {"capped"}, {}, "capped");
+    const std::string& score = to.name(of);
+    to.constant(score + ".cap", at::full({}, cap, at::TensorOptions(weight_type(graph))));
+    to.builder().node("Sub", {score + ".cap", score}, {score + ".below_cap"}, {}, "below_cap");
+    to.builder().node("Relu", {score + ".below_cap"}, {score + ".room"}, {}, "room");
+    return to.builder().node("Sub", {score + ".cap", score + ".room"}, {score + ".capped"}, {}, "capped");
   });
 }
 

@@ -31,7 +31,7 @@ Rewrite permute_channels(const Graph& graph, uint64_t seed);
 /// The channels between two layers are scaled by powers of two and the next weights divided by them; only across ReLU,
 /// LeakyRelu, pooling, and other operations that commute with positive factors.
 Rewrite rescale_channels(const Graph& graph, uint64_t seed);
-/// Behind every convolution a value v becomes relu(v) - relu(-v), which is v.
+/// The input x becomes c + relu(x - c) - relu(c - x), which is x.
 Rewrite insert_rectifier_identity(const Graph& graph);
 /// All of the above that change anything.
 std::vector<Rewrite> exact_rewrites(const Graph& graph, uint64_t seed);
@@ -41,15 +41,14 @@ Graph with_ignored_border(const Graph& graph, int64_t border, bool channels_firs
 /// The model after subtracting `shift`, which broadcasts to the input.
 Graph with_shifted_input(const Graph& graph, const Tensor& shift);
 /// (f(x) + f(swapped x)) / 2 for the value `of`, where pixels i and j (flat, row-major) of an input of this size are
-/// exchanged. The result is named "symmetrized" and is the only output.
+/// exchanged. The only output.
 Graph symmetrized(const Graph& graph, ValueId of, int64_t i, int64_t j, int64_t height, int64_t width,
                   bool channels_first);
 /// `of` [N,K] with one class more: a times class t plus b times class u. Merged into the weights when a Gemm makes it;
 /// the result is the only output.
 Graph with_combined_class(const Graph& graph, ValueId of, int64_t num_classes, int64_t t, int64_t u, double a,
                           double b);
-/// Every score s of `of` [N,K] cut off at `cap`: cap - relu(cap - s). The result is named "capped" and is the only
-/// output.
+/// Every score s of `of` [N,K] cut off at `cap`: cap - relu(cap - s). The only output.
 Graph with_capped_scores(const Graph& graph, ValueId of, double cap);
 
 }  // namespace pellucid
