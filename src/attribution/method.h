@@ -83,6 +83,8 @@ struct GradientRequest {
   std::vector<int64_t> rows;  ///< The image each row of `input` belongs to.
   std::vector<ValueId> wrt;   ///< Values to differentiate with respect to.
   RuleMap rules;
+  /// What is differentiated instead of the target's score: [M] from the target's value, by differentiable operations.
+  std::function<Tensor(const BoundTarget& target, const Tensor& value)> score = {};
 };
 struct GradientResult {
   Tensor score;      ///< [M]
@@ -143,6 +145,14 @@ Method layer_cam_method();
 Method grad_cam_elementwise_method();
 Method eigen_cam_method();
 Method eigen_grad_cam_method();
+Method score_cam_method();
+Method ablation_cam_method();
+Method recipro_cam_method();
+Method kpca_cam_method();
+Method fem_method();
+Method finer_cam_method();
+Method shapley_cam_method();
+Method full_grad_method();
 
 /// Rules for DeconvNet and guided backprop; also used by the guided CAMs.
 RuleMap deconvnet_rules();
