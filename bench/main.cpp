@@ -11,6 +11,7 @@
 #include "eager.h"
 #include "harness.h"
 #include "models.h"
+#include "perturbation_cams.h"
 #include "pellucid/attribution.h"
 #include "pellucid/error.h"
 
@@ -199,6 +200,7 @@ int main(int argc, char** argv) {
                                               : mobilenet_v2();
       graph.name = model;
       for (const int64_t batch : {1, 8}) bench_network(graph, batch, options);
+      bench_perturbation_cams(graph, options.filter, options.harness);
     }
     bench_import(options);
     return 0;
