@@ -29,6 +29,7 @@ const std::map<std::string, std::string>& method_of() {
 std::pair<std::string, std::string> method_and_part(const std::string& path) {
   std::string file = path.substr(path.rfind('/') + 1);
   file.resize(file.size() - 4);
+  if (file.rfind('.') == std::string::npos) return {file, ""};
   const std::string part = file.substr(file.rfind('.') + 1);
   file.resize(file.rfind('.'));
   for (const std::string layer : {".last", ".middle"}) {

@@ -3,6 +3,8 @@
 //   sum_u p_u (S_t - alpha S_u) / sum_u p_u
 // The probabilities p_u are weights of the moment and are not differentiated; pytorch-grad-cam differentiates them too.
 
+#include <algorithm>
+
 #include "attribution/cam.h"
 #include "pellucid/error.h"
 #include "pellucid/text.h"
@@ -11,7 +13,7 @@ namespace pellucid {
 
 namespace {
 
-constexpr Paper kZhang2025{"zhang2025", "Zhang, Gu, Chen, Berger-Wolf, Chao, et al.",
+constexpr Paper kZhang2025{"zhang2025", "Zhang, Gu, Chowdhury, Mai, Carlyn, Berger-Wolf, Su, Chao",
                            "Finer-CAM: Spotting the Difference Reveals Finer Details for Visual Explanation", "CVPR",
                            2025};
 

@@ -4,6 +4,9 @@
 // The map adds psi(x * g) and psi(b_lc dS/dz_lc) over all channels of convolutions and normalizations, psi = absolute
 // value, scaled to [0,1], resampled. Biases of linear layers have no place in the picture and belong to the sum only.
 
+#include <algorithm>
+#include <cmath>
+
 #include "attribution/cam.h"
 #include "pellucid/error.h"
 #include "pellucid/text.h"
@@ -105,6 +108,7 @@ Tensor psi(const Context& context, const FullGradParams& p, const Tensor& contri
 }
 
 int64_t images_per_pass(const Context& context, const std::vector<BiasSite>& sites) {
+  if (!context.network.batches_safely()) return 1;
   double elements = 0;
   for (const BiasSite& site : sites) {
     elements += static_cast<double>(c10::multiply_integers(context.layers.shape(site.value)));

@@ -3,6 +3,9 @@
 // positions, channels are centered, the kernel matrix is centered in feature space, and the map is sqrt(lambda_1) u_1.
 // Kernels and their defaults are scikit-learn's.
 
+#include <algorithm>
+#include <cmath>
+
 #include "attribution/cam.h"
 #include "pellucid/error.h"
 #include "pellucid/text.h"

@@ -7,6 +7,9 @@
 //   torch-cam          the same, but scaled to [0,1] before the resampling
 //   pytorch-grad-cam   the same as paper, resampled with aligned corners and 1e-8 in the denominator
 
+#include <algorithm>
+#include <limits>
+
 #include "attribution/cam.h"
 #include "attribution/perturbation.h"
 #include "pellucid/error.h"

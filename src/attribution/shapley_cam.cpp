@@ -35,7 +35,9 @@ Tensor second_order_gradient(const Context& context, const ShapleyCamParams& p, 
   Request request;
   request.capture = {target.value()};
   request.from = {{in.layer, leaf}};
-  const Tensor value = context.network.run_with_autograd({Tensor()}, request).at(target.value());
+  // The pictures are for paths around the layer.
+  const Tensor input = context.input.narrow(0, rows.front(), static_cast<int64_t>(rows.size()));
+  const Tensor value = context.network.run_with_autograd({input}, request).at(target.value());
   Tensor score = target.score(value);
   if (p.score == "rest") {
     const Tensor log_probability = target.log_probability(value);
@@ -60,7 +62,7 @@ Attribution shapley_cam(const Context& context, const ShapleyCamParams& p, const
       context,
       [&](const CamInput& in) {
         const int64_t images = num_images(context);
-        const int64_t step = std::min(context.batch_size, rows_within_budget(context, in.layer));
+        const int64_t step = std::min(std::max<int64_t>(1, context.batch_size), rows_within_budget(context, in.layer));
         TensorList weights;
         for (int64_t begin = 0; begin < images; begin += step) {
           if (context.progress) {
