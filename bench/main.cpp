@@ -11,9 +11,9 @@
 #include "eager.h"
 #include "harness.h"
 #include "models.h"
-#include "perturbation_cams.h"
 #include "pellucid/attribution.h"
 #include "pellucid/error.h"
+#include "perturbation_cams.h"
 
 namespace {
 

@@ -13,15 +13,14 @@ namespace pellucid::test {
 namespace {
 
 const std::map<std::string, std::string>& method_of() {
-  static const std::map<std::string, std::string> names = {
-      {"pgc.scorecam", "score-cam:variant=pytorch-grad-cam"},
-      {"pgc.ablationcam", "ablation-cam:relative=true"},
-      {"pgc.ablationcam_zero", "ablation-cam:relative=true"},
-      {"pgc.kpcacam", "kpca-cam"},
-      {"pgc.fem", "fem"},
-      {"pgc.finercam", "finer-cam:differentiate-weights=true"},
-      {"pgc.shapleycam_rest", "shapley-cam"},
-      {"pgc.fullgrad", "fullgrad:scaling=channel"}};
+  static const std::map<std::string, std::string> names = {{"pgc.scorecam", "score-cam:variant=pytorch-grad-cam"},
+                                                           {"pgc.ablationcam", "ablation-cam:relative=true"},
+                                                           {"pgc.ablationcam_zero", "ablation-cam:relative=true"},
+                                                           {"pgc.kpcacam", "kpca-cam"},
+                                                           {"pgc.fem", "fem"},
+                                                           {"pgc.finercam", "finer-cam:differentiate-weights=true"},
+                                                           {"pgc.shapleycam_rest", "shapley-cam"},
+                                                           {"pgc.fullgrad", "fullgrad:scaling=channel"}};
   return names;
 }
 

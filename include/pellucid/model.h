@@ -79,7 +79,7 @@ struct Target {
   bool probability = false;
   std::string layer;  ///< For channel, unit and element.
   std::vector<int64_t> position;
-  Tensor mask;       ///< [H,W] at any size, nonzero inside; for dense outputs.
+  Tensor mask;  ///< [H,W] at any size, nonzero inside; for dense outputs.
   /// Left, top, width, height in pixels of the model's input, or empty; for dense outputs. A position of the output
   /// belongs to it when its centre does, and the one that holds the centre of the box always.
   std::vector<double> box;

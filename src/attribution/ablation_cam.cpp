@@ -63,13 +63,12 @@ Tensor ablation_weights(const Context& context, const AblationCamParams& p, cons
   const Tensor channels = clean.abs().amax(others).ne(0).nonzero().flatten().to(at::kCPU).contiguous();
   const auto* const channel = channels.data_ptr<int64_t>();
   // Variant 0 is the layer as it is, so that rounding is the same in both.
-  const Tensor scores =
-      measure_layer(context, in, image, channels.size(0) + 1, Measure::kScore, "ablated channels",
-                    [&](Tensor& copies, int64_t begin) {
-                      for (int64_t row = begin == 0 ? 1 : 0; row < copies.size(0); ++row) {
-                        copies[row].select(axis - 1, channel[begin + row - 1]).zero_();
-                      }
-                    });
+  const Tensor scores = measure_layer(context, in, image, channels.size(0) + 1, Measure::kScore, "ablated channels",
+                                      [&](Tensor& copies, int64_t begin) {
+                                        for (int64_t row = begin == 0 ? 1 : 0; row < copies.size(0); ++row) {
+                                          copies[row].select(axis - 1, channel[begin + row - 1]).zero_();
+                                        }
+                                      });
   const Tensor drops = scores[0] - scores.narrow(0, 1, channels.size(0));
   Tensor weights = at::zeros({clean.size(axis)}, at::kDouble);
   weights.index_copy_(0, channels, p.relative ? safe_ratio(drops, scores[0].expand_as(drops)) : drops);
@@ -100,8 +99,9 @@ struct ReciproCamParams {
 
 template <class V>
 void describe(V& visit, ReciproCamParams& p) {
-  visit("mask", p.mask, one_of({"gaussian", "point"}),
-        "gaussian: the eight neighbours are kept as well, with weights 1/8 and 1/16 beside 1/4 for the position itself.");
+  visit(
+      "mask", p.mask, one_of({"gaussian", "point"}),
+      "gaussian: the eight neighbours are kept as well, with weights 1/8 and 1/16 beside 1/4 for the position itself.");
   visit("score", p.score, one_of({"probability", "logit"}), "Which score is measured.");
 }
 
@@ -128,7 +128,8 @@ Tensor recipro_map(const Context& context, const ReciproCamParams& p, const CamI
   const int64_t height = in.activations.size(2), width = in.activations.size(3);
   const TokenGrid grid = in.value.dim() == 3 ? token_grid(in.value.size(1)) : TokenGrid{};
   const Tensor scores = measure_layer(
-      context, in, image, height * width, measure_from(p.score), "masked positions", [&](Tensor& copies, int64_t begin) {
+      context, in, image, height * width, measure_from(p.score), "masked positions",
+      [&](Tensor& copies, int64_t begin) {
         Tensor masks = position_masks(p.mask == "gaussian", begin, copies.size(0), height, width).to(copies.options());
         if (copies.dim() == 4) {
           copies.mul_(masks.unsqueeze(1));
@@ -153,10 +154,9 @@ Attribution recipro_cam(const Context& context, const ReciproCamParams& p, const
 }  // namespace
 
 Method ablation_cam_method() {
-  return make_cam<AblationCamParams>("ablation-cam", "Ablation-CAM",
-                                     "Channels weighted by how much the score drops without them; no gradient.",
-                                     kDesai2020, kNeedsTarget | kNeedsLayer, kNonNegative | kScalesWithLogit,
-                                     ablation_cam);
+  return make_cam<AblationCamParams>(
+      "ablation-cam", "Ablation-CAM", "Channels weighted by how much the score drops without them; no gradient.",
+      kDesai2020, kNeedsTarget | kNeedsLayer, kNonNegative | kScalesWithLogit, ablation_cam);
 }
 
 Method recipro_cam_method() {

@@ -1,8 +1,9 @@
 // The class activation map family: the members that are a formula of activations A [N,K,h,w] and gradients G = dS/dA.
 
+#include "attribution/cam.h"
+
 #include <cmath>
 
-#include "attribution/cam.h"
 #include "pellucid/error.h"
 #include "pellucid/text.h"
 
@@ -175,8 +176,7 @@ void describe(V& visit, SmoothGradCamParams& p) {
   visit("noise", p.noise, between(0, 10), "Standard deviation of the noise as a share of the picture's value range.");
 }
 
-Attribution smooth_grad_cam_plus_plus(const Context& context, const SmoothGradCamParams& p,
-                                      const CamOptions& options) {
+Attribution smooth_grad_cam_plus_plus(const Context& context, const SmoothGradCamParams& p, const CamOptions& options) {
   const Tensor noise = noise_samples(context, p.samples);
   const Tensor scale = noise_scale(context, p.noise);
   std::map<ValueId, TensorList> maps;
@@ -265,9 +265,8 @@ Method counterfactual_grad_cam_method() {
 
 Method grad_cam_plus_plus_method() {
   return make_cam<GradCamPlusPlusParams>(
-      "grad-cam++", "Grad-CAM++",
-      "Positive gradients weighted position by position, so that several instances count.", papers::kChattopadhyay2018,
-      kNeedsTarget | kNeedsLayer | kNeedsGradient, kNonNegative,
+      "grad-cam++", "Grad-CAM++", "Positive gradients weighted position by position, so that several instances count.",
+      papers::kChattopadhyay2018, kNeedsTarget | kNeedsLayer | kNeedsGradient, kNonNegative,
       [](const Context& context, const GradCamPlusPlusParams& p, const CamOptions& options) {
         CamCall call;
         if (p.epsilon == 0) call.inspect = inspect_grad_cam_plus_plus;
@@ -277,28 +276,27 @@ Method grad_cam_plus_plus_method() {
 }
 
 Method guided_grad_cam_method() {
-  return make_cam<GuidedParams>(
-      "guided-grad-cam", "Guided Grad-CAM", "Guided backprop inside the Grad-CAM region.",
-      papers::kSelvaraju2017, kNeedsTarget | kNeedsLayer | kNeedsGradient, kNonNegative,
-      [](const Context& context, const GuidedParams& p, const CamOptions& options) {
-        return guided_cam(context, p, options, grad_cam);
-      });
+  return make_cam<GuidedParams>("guided-grad-cam", "Guided Grad-CAM", "Guided backprop inside the Grad-CAM region.",
+                                papers::kSelvaraju2017, kNeedsTarget | kNeedsLayer | kNeedsGradient, kNonNegative,
+                                [](const Context& context, const GuidedParams& p, const CamOptions& options) {
+                                  return guided_cam(context, p, options, grad_cam);
+                                });
 }
 
 Method guided_grad_cam_plus_plus_method() {
-  return make_cam<GuidedParams>(
-      "guided-grad-cam++", "Guided Grad-CAM++", "Guided backprop inside the Grad-CAM++ region.",
-      papers::kChattopadhyay2018, kNeedsTarget | kNeedsLayer | kNeedsGradient, kNonNegative,
-      [](const Context& context, const GuidedParams& p, const CamOptions& options) {
-        return guided_cam(context, p, options, grad_cam_plus_plus);
-      });
+  return make_cam<GuidedParams>("guided-grad-cam++", "Guided Grad-CAM++",
+                                "Guided backprop inside the Grad-CAM++ region.", papers::kChattopadhyay2018,
+                                kNeedsTarget | kNeedsLayer | kNeedsGradient, kNonNegative,
+                                [](const Context& context, const GuidedParams& p, const CamOptions& options) {
+                                  return guided_cam(context, p, options, grad_cam_plus_plus);
+                                });
 }
 
 Method smooth_grad_cam_plus_plus_method() {
   return make_cam<SmoothGradCamParams>("smooth-grad-cam++", "Smooth Grad-CAM++",
-                                          "Grad-CAM++ with gradient powers averaged over noisy copies.",
-                                          papers::kOmeiza2019, kNeedsTarget | kNeedsLayer | kNeedsGradient,
-                                          kNonNegative | kStochastic, smooth_grad_cam_plus_plus);
+                                       "Grad-CAM++ with gradient powers averaged over noisy copies.",
+                                       papers::kOmeiza2019, kNeedsTarget | kNeedsLayer | kNeedsGradient,
+                                       kNonNegative | kStochastic, smooth_grad_cam_plus_plus);
 }
 
 Method xgrad_cam_method() {
@@ -323,36 +321,36 @@ Method grad_cam_elementwise_method() {
 }
 
 Method eigen_cam_method() {
-  return make_cam<EigenParams>(
-      "eigen-cam", "Eigen-CAM", "First principal component of the activations; no class.", papers::kMuhammad2020,
-      kNeedsLayer, kNonNegative | kClassAgnostic, [](const Context& context, const EigenParams& p, const CamOptions& options) {
-        CamCall call;
-        call.gradients = false;
-        return run_cam(
-            context, [p](const CamInput& in) { return eigen_cam(in, p); }, options, call);
-      });
+  return make_cam<EigenParams>("eigen-cam", "Eigen-CAM", "First principal component of the activations; no class.",
+                               papers::kMuhammad2020, kNeedsLayer, kNonNegative | kClassAgnostic,
+                               [](const Context& context, const EigenParams& p, const CamOptions& options) {
+                                 CamCall call;
+                                 call.gradients = false;
+                                 return run_cam(
+                                     context, [p](const CamInput& in) { return eigen_cam(in, p); }, options, call);
+                               });
 }
 
 Method fem_method() {
-  return make_cam<FemParams>(
-      "fem", "FEM", "Channels weighted by how many of their positions are unusually strong; no class.", kFuad2020,
-      kNeedsLayer, kNonNegative | kClassAgnostic,
-      [](const Context& context, const FemParams& p, const CamOptions& options) {
-        CamCall call;
-        call.gradients = false;
-        return run_cam(
-            context, [p](const CamInput& in) { return fem(in, p); }, options, call);
-      });
+  return make_cam<FemParams>("fem", "FEM",
+                             "Channels weighted by how many of their positions are unusually strong; no class.",
+                             kFuad2020, kNeedsLayer, kNonNegative | kClassAgnostic,
+                             [](const Context& context, const FemParams& p, const CamOptions& options) {
+                               CamCall call;
+                               call.gradients = false;
+                               return run_cam(
+                                   context, [p](const CamInput& in) { return fem(in, p); }, options, call);
+                             });
 }
 
 Method eigen_grad_cam_method() {
   return make_cam<EigenParams>("eigen-grad-cam", "Eigen-Grad-CAM",
-                                  "First principal component of gradient times activation.", papers::kMuhammad2020,
-                                  kNeedsTarget | kNeedsLayer | kNeedsGradient, kNonNegative | kScalesWithLogit,
-                                  [](const Context& context, const EigenParams& p, const CamOptions& options) {
-                                    return run_cam(
-                                        context, [p](const CamInput& in) { return eigen_grad_cam(in, p); }, options);
-                                  });
+                               "First principal component of gradient times activation.", papers::kMuhammad2020,
+                               kNeedsTarget | kNeedsLayer | kNeedsGradient, kNonNegative | kScalesWithLogit,
+                               [](const Context& context, const EigenParams& p, const CamOptions& options) {
+                                 return run_cam(
+                                     context, [p](const CamInput& in) { return eigen_grad_cam(in, p); }, options);
+                               });
 }
 
 // Zhou et al., CVPR 2016, eq. 2: the weights of the last linear layer over the maps that it pools.
@@ -452,7 +450,7 @@ Attribution cam(const Context& context, const NoParams&, const CamOptions& optio
 
 Method cam_method() {
   return make_cam<NoParams>("cam", "CAM", "Class weights of the last linear layer over the maps it pools.",
-                               papers::kZhou2016, kNeedsTarget, kNonNegative | kScalesWithLogit, cam);
+                            papers::kZhou2016, kNeedsTarget, kNonNegative | kScalesWithLogit, cam);
 }
 
 }  // namespace pellucid

@@ -116,9 +116,10 @@ struct CamParams {
 template <class V, class P>
 void describe(V& visit, CamParams<P>& p) {
   describe(visit, p.own);
-  visit("smooth", p.options.smooth, one_of({"none", "eigen", "augment", "eigen+augment"}),
-        "eigen: first principal component of the weighted activations instead of their sum. augment: mean over mirrored "
-        "and brightened pictures.");
+  visit(
+      "smooth", p.options.smooth, one_of({"none", "eigen", "augment", "eigen+augment"}),
+      "eigen: first principal component of the weighted activations instead of their sum. augment: mean over mirrored "
+      "and brightened pictures.");
   visit("fusion", p.options.fusion, one_of({"mean", "max", "tanh-max"}),
         "How the maps of several layers become one; tanh-max is LayerCAM's.");
 }

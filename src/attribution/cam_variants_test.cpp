@@ -31,21 +31,20 @@ INSTANTIATE_TEST_SUITE_P(Families, CamVariantsOfEveryFamily, ::testing::ValuesIn
 // the second (1/6, 5/6), the logits (0, 0.75).
 TEST(ScoreCam, OfficialWeightsAreProbabilities) {
   const double w1 = sigmoid(1.75 - 0.75), w2 = sigmoid(0 - 0.75);
-  EXPECT_TRUE(within(two_maps().explain("score-cam", "0", {"A"}).values,
-                     map2x2(w1, 3 * w2, 2 * w1 + w2, w1), kExact));
+  EXPECT_TRUE(within(two_maps().explain("score-cam", "0", {"A"}).values, map2x2(w1, 3 * w2, 2 * w1 + w2, w1), kExact));
 }
 
 TEST(ScoreCam, OtherVariantsAreSoftmaxOverChannels) {
   const double w1 = sigmoid(1.75), w2 = 1 - w1;
   const Tensor expected = map2x2(w1, 3 * w2, 2 * w1 + w2, w1);
   for (const char* variant : {"paper", "torch-cam"}) {
-    EXPECT_TRUE(within(two_maps().explain(std::string("score-cam:variant=") + variant, "0", {"A"}).values, expected,
-                       kExact))
+    EXPECT_TRUE(
+        within(two_maps().explain(std::string("score-cam:variant=") + variant, "0", {"A"}).values, expected, kExact))
         << variant;
   }
   // 1e-8 in the denominators.
-  EXPECT_TRUE(within(two_maps().explain("score-cam:variant=pytorch-grad-cam", "0", {"A"}).values, expected,
-                     {1e-7, 1e-7}));
+  EXPECT_TRUE(
+      within(two_maps().explain("score-cam:variant=pytorch-grad-cam", "0", {"A"}).values, expected, {1e-7, 1e-7}));
 }
 
 // One whole pass per channel, written out; dead channels have no weight, in the softmax that of a blank picture.
@@ -81,8 +80,8 @@ TEST(ScoreCam, TriesTheChannelsOfLargestVariance) {
 // CAM weighs (2, -1), the means are (1, 1): y - y_k = w_k F_k.
 TEST(AblationCam, DropOfTheScore) {
   EXPECT_TRUE(within(two_maps().explain("ablation-cam", "0", {"A"}).values, map2x2(2, -3, 3, 2), kExact));
-  EXPECT_TRUE(within(two_maps().explain("ablation-cam:relative=true", "0", {"A"}).values,
-                     map2x2(2, -3, 3, 2) / 1.5, kExact));
+  EXPECT_TRUE(
+      within(two_maps().explain("ablation-cam:relative=true", "0", {"A"}).values, map2x2(2, -3, 3, 2) / 1.5, kExact));
 }
 
 // Whole passes with the channel edited to zero.
@@ -183,8 +182,8 @@ TEST(ShapleyCam, ReStHasTheCovarianceOfTheWeights) {
   const double w1 = (4 - m1) / 4 + (c11 + c12) / 8, w2 = (-2 - m2) / 4 + (c12 + c22) / 8;
   ASSERT_NEAR(w1, 0.60978, 5e-5);
   ASSERT_NEAR(w2, -0.46955, 5e-5);
-  EXPECT_TRUE(within(two_maps().explain("shapley-cam", "0", {"A"}).values, map2x2(w1, 3 * w2, 2 * w1 + w2, w1),
-                     kExact));
+  EXPECT_TRUE(
+      within(two_maps().explain("shapley-cam", "0", {"A"}).values, map2x2(w1, 3 * w2, 2 * w1 + w2, w1), kExact));
 }
 
 // The Hessian times A as the central difference of the gradient along A.
@@ -241,8 +240,8 @@ TEST(KpcaCam, KernelsAreAsDefined) {
       u = u / u.norm();
     }
     const Tensor expected = u * std::sqrt(u.dot(k.mv(u)).item<double>());
-    EXPECT_TRUE(within_up_to_sign(n.explain("kpca-cam:kernel=" + name, "0", {"map"}).values.flatten(), expected,
-                                  {1e-6, 1e-6}))
+    EXPECT_TRUE(
+        within_up_to_sign(n.explain("kpca-cam:kernel=" + name, "0", {"map"}).values.flatten(), expected, {1e-6, 1e-6}))
         << name;
   }
 }
@@ -258,10 +257,11 @@ TEST(KpcaCam, RefusesMoreThanTheBudget) {
   const Explainer n(random_network(Family::kPlain, 9), Random(10).normal({1, 3, 8, 8}));
   Context context = n.context("0", {"c1"});
   context.memory_budget = 1 << 16;
-  expect_error(ErrorKind::kUsage,
-               "kpca-cam: the layer has 64 positions, whose kernel matrix needs 0 MiB of the 0 that are allowed; choose "
-               "a deeper layer or eigen-cam",
-               [&] { attribute(MethodCall::parse("kpca-cam"), context); });
+  expect_error(
+      ErrorKind::kUsage,
+      "kpca-cam: the layer has 64 positions, whose kernel matrix needs 0 MiB of the 0 that are allowed; choose "
+      "a deeper layer or eigen-cam",
+      [&] { attribute(MethodCall::parse("kpca-cam"), context); });
 }
 
 // Channel 1: mean 1, deviation sqrt(0.5): (2) alone is above 1.7071 = mean + 1 deviation. Channel 2: mean 1, deviation

@@ -32,8 +32,8 @@ void describe(V& visit, FullGradParams& p) {
 /// A value to which a constant is added: z = linear(x) + bias.
 struct BiasSite {
   ValueId value;
-  Tensor bias;     ///< Broadcasts to the value.
-  bool in_picture; ///< A convolution or normalization with a map.
+  Tensor bias;      ///< Broadcasts to the value.
+  bool in_picture;  ///< A convolution or normalization with a map.
 };
 
 /// Shaped to be added to [N,C,...] of so many dimensions.

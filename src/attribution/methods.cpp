@@ -142,8 +142,9 @@ void note_blank_maps(const Method& method, Attribution& a) {
       why = (method.needs & kNeedsLayer) == 0
                 ? "blank: every gradient is zero (saturated or dead units, or a score that ignores the picture)"
             : method.needs & kNeedsGradient ? "blank: the gradients or the activations of the layer are all zero"
-             : method.needs & kNeedsTarget ? "blank: the activations of the layer are all zero, or none changes the score"
-                                          : "blank: the activations of the layer are all zero";
+            : method.needs & kNeedsTarget
+                ? "blank: the activations of the layer are all zero, or none changes the score"
+                : "blank: the activations of the layer are all zero";
     } else {
       why =
           "blank: the map is nowhere positive before its ReLU; the counterfactual map shows what speaks against the "

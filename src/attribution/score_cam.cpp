@@ -1,7 +1,7 @@
 // Wang, Wang, Du, Yang, Zhang, Ding, Mardziel, Hu. "Score-CAM: Score-Weighted Visual Explanations for Convolutional
 // Neural Networks". CVPR Workshops 2020: the weight of a channel is the score of the picture masked by the channel's
-// activation, L = relu(sum_k w_k A_k), H_k = minmax(upsample(A_k)), score of x * H_k. The picture is masked in the model
-// domain, where zero is often the mean color. Implementations differ in what becomes of the scores:
+// activation, L = relu(sum_k w_k A_k), H_k = minmax(upsample(A_k)), score of x * H_k. The picture is masked in the
+// model domain, where zero is often the mean color. Implementations differ in what becomes of the scores:
 //   official           probabilities are the weights, channels of one value are left out
 //   paper              softmax over the channels of the scores' increase over a black picture's, which cancels
 //   torch-cam          the same, but scaled to [0,1] before the resampling
@@ -33,7 +33,8 @@ void describe(V& visit, ScoreCamParams& p) {
   visit("variant", p.variant, one_of({"official", "paper", "torch-cam", "pytorch-grad-cam"}),
         "official: class probabilities are the weights. The others: softmax over the channels of their scores.");
   visit("channels", p.channels, TextLike{"all, or how many"},
-        "Channels that are tried, those with the largest variance first; the others weigh nothing. One forward pass each.");
+        "Channels that are tried, those with the largest variance first; the others weigh nothing. One forward pass "
+        "each.");
 }
 
 /// Scaled to [0,1] per map; 0 where a map has one value. maps [n,h,w]

@@ -150,8 +150,8 @@ TEST(Target, BoxesSumADenseClass) {
   EXPECT_TRUE(within(score(n, "0 in 2.1,1.1,0.2,0.2"), doubles({6}, {1}), kExact));
   // Partly outside; wholly outside.
   EXPECT_TRUE(within(score(n, "0 in -2,-2,3,3"), doubles({0}, {1}), kExact));
-  expect_error(ErrorKind::kUsage,
-               "target '0 in 9,0,2,2': the box lies outside the model's input of 4x4 pixels", [&] { score(n, "0 in 9,0,2,2"); });
+  expect_error(ErrorKind::kUsage, "target '0 in 9,0,2,2': the box lies outside the model's input of 4x4 pixels",
+               [&] { score(n, "0 in 9,0,2,2"); });
   // With a mask: what both hold.
   Target both = Target::parse("1 in 0,0,2,1");
   both.mask = at::zeros({4, 4});
@@ -185,7 +185,6 @@ TEST(Target, LogProbabilityDoesNotUnderflow) {
   EXPECT_TRUE(within(log_p(readout(logits, 1, "Sigmoid"), "2"), doubles({-1000}, {1}), kExact));
   EXPECT_TRUE(within(log_p(readout({-900}, 1), "1"), doubles({-900}, {1}), kExact));
 }
-
 
 // d score / d logits by central differences, for every kind.
 TEST(Target, SeedIsTheDerivativeOfTheScore) {
