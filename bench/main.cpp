@@ -15,6 +15,7 @@
 #include "occlusion.h"
 #include "pellucid/attribution.h"
 #include "pellucid/error.h"
+#include "perturbation_cams.h"
 
 namespace {
 
@@ -204,6 +205,7 @@ int main(int argc, char** argv) {
       if (options.filter.empty() || ("IG-50 " + model).find(options.filter) != std::string::npos) {
         bench_integrated_gradients(graph, options.harness);
       }
+      bench_perturbation_cams(graph, options.filter, options.harness);
     }
     for (const Graph& graph : {vgg16(), resnet50(), resnet18(), mobilenet_v2()}) bench_occlusion(graph, options.filter);
     bench_import(options);

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "pellucid/attribution.h"
 #include "pellucid/error.h"
 #include "pellucid/files.h"
 #include "support/npy_tensor.h"
@@ -93,6 +94,20 @@ Tensor Golden::load(const std::string& path) const { return load_npy(shared_ + "
       entry.sign_arbitrary ? within_up_to_sign(actual, expected, tolerance) : within(actual, expected, tolerance);
   return (result ? ::testing::AssertionSuccess() : ::testing::AssertionFailure())
          << entry.path << ": " << result.message();
+}
+
+namespace {
+
+Tensor scaled(const Tensor& map) {
+  const Tensor m = at::relu(map);
+  const Tensor low = m - m.min();
+  return low / (low.max() + 1e-7);
+}
+
+}  // namespace
+
+Tensor pytorch_grad_cam_picture(const Tensor& raw, int64_t height, int64_t width) {
+  return scaled(upsample_map(scaled(raw).unsqueeze(0), height, width).squeeze(0));
 }
 
 }  // namespace pellucid::test

@@ -72,4 +72,8 @@ class Golden {
   std::map<std::string, size_t> by_path_;
 };
 
+/// What pytorch-grad-cam returns for a raw map [h,w]: scaled, resampled to [height,width], scaled. Each of the two
+/// scalings is ReLU, minus the minimum, over 1e-7 + the maximum.
+Tensor pytorch_grad_cam_picture(const Tensor& raw, int64_t height, int64_t width);
+
 }  // namespace pellucid::test

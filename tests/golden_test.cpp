@@ -31,16 +31,6 @@ bool take_suffix(std::string& text, const std::string& suffix) {
   return true;
 }
 
-/// What pytorch-grad-cam returns: each of the two scalings is ReLU, minus the minimum, over 1e-7 + the maximum.
-Tensor scaled(const Tensor& map) {
-  const Tensor m = at::relu(map);
-  const Tensor low = m - m.min();
-  return low / (low.max() + 1e-7);
-}
-Tensor returned(const Tensor& raw, int64_t height, int64_t width) {
-  return scaled(upsample_map(scaled(raw).unsqueeze(0), height, width).squeeze(0));
-}
-
 /// Weights of one channel each, which our methods do not return: from the layer's activations and gradients, as the
 /// manifest's formulas have them.
 Tensor channel_weights(const std::string& name, const Tensor& a, const Tensor& g) {
@@ -143,10 +133,10 @@ class Comparison {
     if (channel_sum) values = values.to(at::kDouble).sum(1);
     if (!is_returned) return check(values, entry);
     const Tensor raw = values[0].to(at::kDouble);
-    const Tensor picture = returned(raw, entry.shape[0], entry.shape[1]);
+    const Tensor picture = pytorch_grad_cam_picture(raw, entry.shape[0], entry.shape[1]);
     if (!entry.sign_arbitrary) return check(picture, entry);
     // The sign of the raw map decides what its ReLU leaves: either may be the reference's.
-    const Tensor other = returned(-raw, entry.shape[0], entry.shape[1]);
+    const Tensor other = pytorch_grad_cam_picture(-raw, entry.shape[0], entry.shape[1]);
     GoldenEntry exact = entry;
     exact.sign_arbitrary = false;
     const Tensor expected = golden_.load(entry.path);

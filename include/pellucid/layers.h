@@ -41,6 +41,8 @@ class LayerTable {
   const std::vector<LayerInfo>& layers() const { return layers_; }
   const Shape& shape(ValueId id) const { return shapes_.at(static_cast<size_t>(id)); }
   const LayerInfo& layer(ValueId id) const;
+  /// Shape of the graph's first input.
+  const Shape& input_shape() const { return shape(input_values_.at(0)); }
 
   /// The first output before a final Softmax, LogSoftmax or Sigmoid: scores are explained before they are squashed.
   ValueId logits() const { return logits_; }

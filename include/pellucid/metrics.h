@@ -32,6 +32,8 @@ struct MetricContext {
   Tensor mask = {};                  ///< [H,W], nonzero where the evidence is known to be.
   Tensor ignore = {};                ///< [H,W], nonzero where the truth is not known; left out of every comparison.
   std::vector<TruthBox> boxes = {};  ///< The same truth as boxes; a metric takes the kind it is defined on.
+  Tensor others = {};                ///< [H,W], nonzero on objects of other classes than the target's.
+  std::vector<TruthPart> parts = {};  ///< Parts of known importance.
   std::string baseline = {};         ///< The baseline of the method that made the map ("black"); empty: none.
   /// Makes the map again, for other pictures or another network. Same method, same parameters.
   std::function<Attribution(const Context&)> explain = {};
@@ -69,7 +71,9 @@ enum MetricNeed : unsigned {
   kMetricClass = 2,         ///< A class as target: a probability or another class to compare with.
   kMetricPasses = 4,        ///< Runs the network on changed pictures.
   kMetricExplains = 8,      ///< Explains again (MetricContext::explain).
-  kMetricOtherNetwork = 16  ///< MetricContext::label_randomized.
+  kMetricOtherNetwork = 16,  ///< MetricContext::label_randomized.
+  kMetricParts = 32,         ///< MetricContext::parts.
+  kMetricOthers = 64         ///< MetricContext::others.
 };
 
 /// One entry in the table of metrics. Flags, help, docs and JSON follow from it.

@@ -69,7 +69,8 @@ std::vector<std::string> read_labels(const std::string& path);
 ///   element:OUTPUT:I,J     one element of a graph output (its name or its position, from 0), for detectors and
 ///                          regressors (indices after the batch)
 ///   similarity             cosine to a reference embedding (set `reference`)
-/// On a dense output [N,classes,H,W] a class means the sum of its logit over `mask` (default: where it wins).
+///   CLASS in X,Y,W,H       on a dense output, a class summed over a box in pixels of the model's input
+/// On a dense output [N,classes,H,W] a class means the sum of its logit over `mask` and `box` (default: where it wins).
 struct Target {
   enum class Kind { kRank, kClass, kDifference, kMeanDifference, kChannel, kUnit, kElement, kSimilarity };
   Kind kind = Kind::kRank;
@@ -82,6 +83,9 @@ struct Target {
   /// [H,W], or [N,H,W] with one for each image (all zero: none for that one), at any size, nonzero inside; for dense
   /// outputs, to which it is resized with nearest.
   Tensor mask;
+  /// Left, top, width, height in pixels of the model's input, or empty; for dense outputs. A position of the output
+  /// belongs to it when its centre does, and the one that holds the centre of the box always.
+  std::vector<double> box;
   Tensor reference;  ///< Embedding [D].
   std::string text = "top1";
 
@@ -101,6 +105,9 @@ class BoundTarget {
   int64_t size() const { return classes_.defined() ? classes_.size(0) : count_; }
   /// The target for other rows: row i of the result belongs to image rows[i].
   BoundTarget rows(const std::vector<int64_t>& rows) const;
+  /// The target for the mirrored pictures (left and right exchanged): masks are mirrored, classes stay. Throws
+  /// Error(kUsage) for targets that name a position.
+  BoundTarget mirrored() const;
 
   /// The scalar of each image, [N]; differentiable.
   Tensor score(const Tensor& value) const;
@@ -108,6 +115,8 @@ class BoundTarget {
   Tensor seed(const Tensor& value) const;
   /// Softmax or sigmoid probability of the class, [N]; undefined when the target is no class.
   Tensor probability(const Tensor& value) const;
+  /// Its logarithm, without underflow where the class is improbable; differentiable.
+  Tensor log_probability(const Tensor& value) const;
 
   /// Class index of image i, or -1.
   int64_t class_index(int64_t i) const;

@@ -1,9 +1,9 @@
-// The class activation map family. Each member is one function from activations A [N,K,h,w] and gradients G = dS/dA to
-// a raw map [N,h,w]; the frame runs the network, reshapes token layers, fuses layers, rectifies and resamples.
+// The class activation map family: the members that are a formula of activations A [N,K,h,w] and gradients G = dS/dA.
+
+#include "attribution/cam.h"
 
 #include <array>
 #include <cmath>
-#include <limits>
 
 #include "attribution/noise.h"
 #include "pellucid/error.h"
@@ -13,168 +13,29 @@ namespace pellucid {
 
 namespace {
 
-struct CamInput {
-  Tensor activations;  ///< [N,K,h,w] on the CPU, float64 unless the member asks for the network's own type
-  Tensor gradients;    ///< the same; undefined for members that need none
-};
-enum class CamPrecision { kDouble, kNetwork };
-using CamRaw = std::function<Tensor(const CamInput&)>;
-
-/// Token layers [N,T,D] become [N,D,rows,columns] without class and register tokens.
-Tensor as_map(const Context& context, ValueId layer, const Tensor& t) {
-  if (t.dim() == 4) {
-    if (t.size(2) * t.size(3) > 1) return t;
-    throw_usage("layer '" + printable(context.layers.layer(layer).name) + "' holds one position (" +
-                shape_text(t.sizes()) + "); class activation maps need a layer before the pooling");
-  }
-  const TokenGrid grid = t.dim() == 3 ? token_grid(t.size(1)) : TokenGrid{};
-  if (grid.rows == 0) {
-    throw_usage("layer '" + printable(context.layers.layer(layer).name) + "' has shape " + shape_text(t.sizes()) +
-                "; class activation maps need [N,K,h,w] or tokens [N,T,D] that form a square grid");
-  }
-  return t.narrow(1, grid.leading, grid.rows * grid.columns)
-      .transpose(1, 2)
-      .reshape({t.size(0), t.size(2), grid.rows, grid.columns});
-}
-
-/// Channels weighted by one number each: sum_k w_k A_k.
-Tensor weighted(const Tensor& weights, const Tensor& activations) {
-  const Tensor& a = activations;
-  const Tensor w = weights.to(a.scalar_type());
-  const Shape shape{a.size(0), a.size(2), a.size(3)};
-  if (a.is_contiguous(at::MemoryFormat::ChannelsLast)) {  // a position's channels are neighbours
-    return at::bmm(a.permute({0, 2, 3, 1}).flatten(1, 2), w.unsqueeze(2)).view(shape);
-  }
-  return at::bmm(w.unsqueeze(1), a.flatten(2)).view(shape);
-}
-
-/// 0 where the denominator is 0.
-Tensor safe_ratio(const Tensor& numerator, const Tensor& denominator) {
-  const Tensor dead = denominator.eq(0);
-  return at::where(dead, at::zeros_like(numerator),
-                   numerator / at::where(dead, at::ones_like(denominator), denominator));
-}
-
-Tensor peak(const Tensor& map) { return map.flatten(1).amax(1).view({-1, 1, 1}); }
-
-/// Rectified (when the method says so), resampled to the input.
-Tensor finished_map(const Context& context, const Tensor& raw, bool rectify) {
-  const auto [height, width] = input_size(context);
-  return upsample_map(rectify ? at::relu(raw) : raw, height, width);
-}
-
-enum class Fusion { kMean, kLayerCam };
-
-/// Several layers: each is divided by its maximum and resampled, then averaged; LayerCAM takes the maximum after
-/// tanh(2 m). A layer that is blank for an image is left out.
-Tensor fuse(const Context& context, const std::map<ValueId, Tensor>& raws, bool rectify, Fusion fusion) {
-  Tensor sum, count;
-  for (const auto& [layer, raw] : raws) {
-    const Tensor rectified = rectify ? at::relu(raw) : raw;
-    const Tensor top = peak(rectified.abs());
-    Tensor m = safe_ratio(rectified, top.expand_as(rectified));
-    if (fusion == Fusion::kLayerCam) m = at::tanh(m * 2);
-    m = finished_map(context, m, false);
-    const Tensor alive = top.gt(0).to(m.scalar_type());
-    if (!sum.defined()) {
-      sum = m;
-      count = alive;
-    } else {
-      sum = fusion == Fusion::kLayerCam ? at::max(sum, m) : sum + m;
-      count = count + alive;
-    }
-  }
-  return fusion == Fusion::kLayerCam ? sum : safe_ratio(sum, count.expand_as(sum));
-}
-
-Attribution from_raw_maps(const Context& context, std::map<ValueId, Tensor> raws, bool rectify, Fusion fusion) {
-  const at::ScalarType dtype = context.network.dtype();
-  Attribution a;
-  a.layers = context.cam_layers;
-  a.reduction = "none";
-  a.is_signed = !rectify;
-  if (raws.size() == 1) {
-    const Tensor raw = raws.begin()->second;
-    a.values = raw.to(dtype);
-    a.map = finished_map(context, raw, rectify).to(dtype);
-    return a;
-  }
-  a.map = fuse(context, raws, rectify, fusion).to(dtype);
-  a.values = a.map;
-  for (auto& [layer, raw] : raws) a.layer_values[layer] = raw.to(dtype);
-  return a;
-}
-
-/// Activations and gradients of the chosen layers.
-std::map<ValueId, CamInput> cam_inputs(const Context& context, bool with_gradients,
-                                       CamPrecision precision = CamPrecision::kDouble) {
-  const auto prepared = [&](ValueId id, const Tensor& t) {
-    const Tensor map = as_map(context, id, t).to(at::kCPU);
-    return precision == CamPrecision::kDouble || map.scalar_type() != at::kFloat ? map.to(at::kDouble) : map;
-  };
-  if (context.cam_layers.empty()) throw_usage("class activation maps need a layer");
-  std::map<ValueId, CamInput> result;
-  if (with_gradients) {
-    const GradientResult r = gradients(context, {context.input, all_rows(context), context.cam_layers, {}});
-    for (const ValueId id : context.cam_layers) {
-      result[id] = {prepared(id, r.values.at(id)), prepared(id, r.gradients.at(id))};
-    }
-    return result;
-  }
-  Request request;
-  request.capture = context.cam_layers;
-  std::map<ValueId, TensorList> parts;
-  const int64_t step = context.network.batches_safely() ? context.batch_size : 1;
-  for (int64_t begin = 0; begin < num_images(context); begin += step) {
-    const int64_t count = std::min(step, num_images(context) - begin);
-    const Values values = context.network.run({context.input.narrow(0, begin, count)}, request, context.progress);
-    for (const auto& [id, t] : values) parts[id].push_back(t);
-  }
-  for (const ValueId id : context.cam_layers) {
-    result[id] = {prepared(id, at::cat(parts[id])), {}};
-  }
-  return result;
-}
-
-/// Looks at what a member worked with and writes what it finds into the result.
-using CamInspection = std::function<void(const CamInput&, Attribution&)>;
-
-Attribution run_cam(const Context& context, const CamRaw& raw, bool with_gradients, bool rectify,
-                    Fusion fusion = Fusion::kMean, const CamInspection& inspect = {},
-                    CamPrecision precision = CamPrecision::kDouble) {
-  std::map<ValueId, Tensor> raws;
-  const std::map<ValueId, CamInput> inputs = cam_inputs(context, with_gradients, precision);
-  for (const auto& [layer, input] : inputs) raws[layer] = raw(input);
-  Attribution a = from_raw_maps(context, std::move(raws), rectify, fusion);
-  if (inspect) {
-    a.diagnostics.resize(static_cast<size_t>(num_images(context)));
-    a.notes.resize(static_cast<size_t>(num_images(context)));
-    for (const auto& entry : inputs) inspect(entry.second, a);
-  }
-  return a;
-}
-
 // Selvaraju et al., ICCV 2017, eq. 1 and 2: channels weighted by their mean gradient.
-Tensor grad_cam(const CamInput& in) {
+Tensor grad_cam_weights(const CamInput& in) {
   const Tensor& g = in.gradients;
   // Below a global average pooling the gradient is one number per channel, spread over the map without a copy.
   const bool constant = g.stride(2) == 0 && g.stride(3) == 0;
-  return weighted(constant ? g.select(3, 0).select(2, 0) : g.mean({2, 3}, /*keepdim=*/false, at::kDouble),
-                  in.activations);
+  return constant ? g.select(3, 0).select(2, 0) : g.mean({2, 3}, /*keepdim=*/false, at::kDouble);
 }
+CamTerms grad_cam(const CamInput& in) { return weigh(grad_cam_weights(in)); }
 
 /// Nothing in these two divides, so float32 activations need no copy in double.
 Method weighted_by_mean_gradient(const char* id, const char* title, const char* summary,
-                                 Tensor (*raw)(const CamInput&)) {
-  return make_method<NoParams>(id, title, "cam", summary, papers::kSelvaraju2017,
-                               kNeedsTarget | kNeedsLayer | kNeedsGradient, kNonNegative | kScalesWithLogit,
-                               [raw](const Context& context, const NoParams&) {
-                                 return run_cam(context, raw, true, true, Fusion::kMean, {}, CamPrecision::kNetwork);
-                               });
+                                 CamTerms (*member)(const CamInput&)) {
+  return make_cam<NoParams>(id, title, summary, papers::kSelvaraju2017, kNeedsTarget | kNeedsLayer | kNeedsGradient,
+                            kNonNegative | kScalesWithLogit,
+                            [member](const Context& context, const NoParams&, const CamOptions& options) {
+                              CamCall call;
+                              call.precision = CamPrecision::kNetwork;
+                              return run_cam(context, member, options, call);
+                            });
 }
 
 // The same section: the negated weights show what would raise the score if it were removed.
-Tensor counterfactual_grad_cam(const CamInput& in) { return -grad_cam(in); }
+CamTerms counterfactual_grad_cam(const CamInput& in) { return weigh(-grad_cam_weights(in)); }
 
 // Chattopadhyay et al., WACV 2018, eq. 19 for ReLU networks: with the exponential of the score cancelled,
 // alpha = G^2 / (2 G^2 + sum(A) G^3), which is 1 / (2 + G sum(A)), so w_k = sum relu(G) / (2 + G sum(A)).
@@ -195,11 +56,11 @@ PlusPlusDenominator plus_plus_denominator(const CamInput& in) {
   return {value, value.le(1e-3).logical_and(in.gradients.gt(0))};
 }
 
-Tensor grad_cam_plus_plus(const CamInput& in) {
+CamTerms grad_cam_plus_plus(const CamInput& in) {
   // relu(G) / (2 + G sum(A)): one division, no powers that underflow.
   const auto [denominator, unstable] = plus_plus_denominator(in);
   const Tensor alpha = safe_ratio(at::relu(in.gradients), denominator);
-  return weighted(at::where(unstable, at::zeros_like(alpha), alpha).sum({2, 3}), in.activations);
+  return weigh(at::where(unstable, at::zeros_like(alpha), alpha).sum({2, 3}));
 }
 
 void inspect_grad_cam_plus_plus(const CamInput& in, Attribution& a) {
@@ -226,48 +87,38 @@ void describe(V& visit, GradCamPlusPlusParams& p) {
         "Added to the denominator as pytorch-grad-cam does with 1e-06; 0 is the paper's formula.");
 }
 
-Tensor grad_cam_plus_plus_with_epsilon(const CamInput& in, double epsilon) {
+CamTerms grad_cam_plus_plus_with_epsilon(const CamInput& in, double epsilon) {
   if (epsilon == 0) return grad_cam_plus_plus(in);
   const Tensor& g = in.gradients;
   const Tensor g2 = g.square();
   const Tensor alpha = g2 / (2 * g2 + in.activations.sum({2, 3}, true) * g2 * g + epsilon);
   const Tensor used = at::where(g.ne(0), alpha, at::zeros_like(alpha));
-  return weighted((used * at::relu(g)).sum({2, 3}), in.activations);
+  return weigh((used * at::relu(g)).sum({2, 3}));
 }
 
 // Fu et al., BMVC 2020, eq. 8: gradients weighted by the share of each position in its channel's activation.
-Tensor xgrad_cam(const CamInput& in) {
+CamTerms xgrad_cam(const CamInput& in) {
   const Tensor total = in.activations.sum({2, 3});
   // A channel whose positive and negative parts cancel has no meaningful shares.
   const Tensor cancelled = total.abs().lt(in.activations.abs().sum({2, 3}) * 1e-6);
   const Tensor products = (in.gradients * in.activations).sum({2, 3});
-  const Tensor weights = safe_ratio(products, at::where(cancelled, at::zeros_like(total), total));
-  return weighted(weights, in.activations);
+  return weigh(safe_ratio(products, at::where(cancelled, at::zeros_like(total), total)));
 }
 
 // Draelos, Carin, arXiv 2020, eq. 5: no averaging.
-Tensor hires_cam(const CamInput& in) { return (in.gradients * in.activations).sum(1); }
+CamTerms hires_cam(const CamInput& in) { return weigh(in.gradients); }
 
 // Positive part of each product (Grad-CAM's repository, element-wise variant).
-Tensor grad_cam_elementwise(const CamInput& in) { return at::relu(in.gradients * in.activations).sum(1); }
+CamTerms grad_cam_elementwise(const CamInput& in) {
+  return weigh(in.gradients * (in.gradients * in.activations).gt(0));
+}
 
 // Jiang et al., IEEE TIP 2021, eq. 6: every position has its own weight, its positive gradient.
-Tensor layer_cam(const CamInput& in) { return (at::relu(in.gradients) * in.activations).sum(1); }
+CamTerms layer_cam(const CamInput& in) { return weigh(at::relu(in.gradients)); }
 
-/// Projection of the rows (positions) of [positions, K] matrices on their first right singular vector, by the
-/// eigenvectors of the smaller Gram matrix.
-Tensor first_component(const Tensor& m) {
-  const int64_t positions = m.size(1);
-  // The solver would fail in words of its own; a NaN in the map is reported as one.
-  if (!at::isfinite(m).all().item<bool>()) return m.sum(2) * std::numeric_limits<double>::quiet_NaN();
-  if (positions <= m.size(2)) {
-    // M v = sigma u with M M^T u = sigma^2 u.
-    const auto [values, vectors] = at::linalg_eigh(m.matmul(m.transpose(1, 2)));
-    return vectors.select(2, positions - 1) * at::sqrt(at::relu(values.select(1, positions - 1))).unsqueeze(1);
-  }
-  const auto [values, vectors] = at::linalg_eigh(m.transpose(1, 2).matmul(m));
-  return m.matmul(vectors.select(2, m.size(2) - 1).unsqueeze(2)).squeeze(2);
-}
+struct LayerCamParams {};
+template <class V>
+void describe(V&, LayerCamParams&) {}
 
 struct EigenParams {
   bool centered = false;
@@ -279,30 +130,40 @@ void describe(V& visit, EigenParams& p) {
         "Subtract each channel's mean first, as pytorch-grad-cam does; the paper does not.");
 }
 
-/// `reference` decides the sign, which a singular vector does not have.
-Tensor eigen_map(const Tensor& maps, bool centered, const Tensor& reference) {
-  Tensor m = maps.flatten(2).transpose(1, 2);  // [N, positions, K]
-  if (centered) m = m - m.mean(1, true);
-  const Tensor component = first_component(m);
-  const Tensor against = (component * reference.flatten(1)).sum(1).lt(0);
-  return at::where(against.unsqueeze(1), -component, component).view({maps.size(0), maps.size(2), maps.size(3)});
-}
-
 // Muhammad, Yeasin, IJCNN 2020: first principal component of the activations. The sign follows the mean activation, so
 // that the dominant pattern and not its background lights up.
-Tensor eigen_cam(const CamInput& in, const EigenParams& p) {
+CamTerms eigen_cam(const CamInput& in, const EigenParams& p) {
   const Tensor mean = in.activations.mean(1);
-  return eigen_map(in.activations, p.centered, p.centered ? mean - mean.mean({1, 2}, true) : mean);
+  return whole_map(eigen_map(in.activations, p.centered, p.centered ? mean - mean.mean({1, 2}, true) : mean));
+}
+
+// Fuad, Martin, Giot, Bourqui, Benois-Pineau, Zemmari. "Features Understanding in 3D CNNs for Actions Recognition in
+// Video". IPTA 2020 (Feature Explanation Method): the share of a channel's positions above its mean plus k standard
+// deviations.
+constexpr Paper kFuad2020{"fuad2020", "Fuad, Martin, Giot, Bourqui, Benois-Pineau, Zemmari",
+                          "Features Understanding in 3D CNNs for Actions Recognition in Video", "IPTA", 2020};
+
+struct FemParams {
+  double deviations = 2;
+};
+
+template <class V>
+void describe(V& visit, FemParams& p) {
+  visit("deviations", p.deviations, between(0, 10), "Standard deviations above a channel's mean that count as strong.");
+}
+
+CamTerms fem(const CamInput& in, const FemParams& p) {
+  const Tensor mean = in.activations.mean({2, 3}, true);
+  const Tensor deviation = (in.activations - mean).square().mean({2, 3}, true).sqrt();
+  return weigh(in.activations.gt(mean + p.deviations * deviation).to(at::kDouble).mean({2, 3}));
 }
 
 // The same on G * A (pytorch-grad-cam); the sign follows the sum of G * A.
-Tensor eigen_grad_cam(const CamInput& in, const EigenParams& p) {
+CamTerms eigen_grad_cam(const CamInput& in, const EigenParams& p) {
   const Tensor product = in.gradients * in.activations;
+  if (!p.centered) return whole_map(eigen_of_products(product));
   const Tensor sum = product.sum(1);
-  if (p.centered) return eigen_map(product, true, sum - sum.mean({1, 2}, true));
-  const Tensor map = eigen_map(product, false, sum);
-  const Tensor wrong = (map.sum({1, 2}) * sum.sum({1, 2})).lt(0);
-  return at::where(wrong.view({-1, 1, 1}), -map, map);
+  return whole_map(eigen_map(product, true, sum - sum.mean({1, 2}, true)));
 }
 
 // Omeiza et al., arXiv 2019: the powers of the gradient are averaged over noisy copies inside Grad-CAM++.
@@ -310,12 +171,14 @@ struct SmoothGradCamParams : NoiseParams {
   SmoothGradCamParams() { samples = 10; }
 };
 
-Attribution smooth_grad_cam_plus_plus(const Context& context, const SmoothGradCamParams& p) {
+Attribution smooth_grad_cam_plus_plus(const Context& context, const SmoothGradCamParams& p, const CamOptions& options) {
   const Tensor scale = noise_scale(context, p.noise);
   const int64_t images = num_images(context);
   const int64_t step = gradient_rows(context, context.cam_layers);
   std::map<ValueId, TensorList> maps;
-  const std::map<ValueId, CamInput> clean = cam_inputs(context, false);
+  CamCall forward_only;
+  forward_only.gradients = false;
+  const std::map<ValueId, CamInput> clean = cam_inputs(context, forward_only);
   for (int64_t i = 0; i < images; ++i) {
     NoiseStream noise(context, p.samples);
     std::map<ValueId, std::array<Tensor, 3>> powers;  // sums of G, G^2 and G^3
@@ -341,12 +204,13 @@ Attribution smooth_grad_cam_plus_plus(const Context& context, const SmoothGradCa
     for (const ValueId id : context.cam_layers) {
       const Tensor a = clean.at(id).activations.narrow(0, i, 1);
       const auto& [g, g2, g3] = powers.at(id);
-      maps[id].push_back(weighted(grad_cam_plus_plus_weights(g / share, g2 / share, g3 / share, a), a));
+      const Tensor weights = grad_cam_plus_plus_weights(g / share, g2 / share, g3 / share, a);
+      maps[id].push_back(combined(weigh(weights), a, options));
     }
   }
   std::map<ValueId, Tensor> raws;
   for (auto& [id, list] : maps) raws[id] = at::cat(list);
-  return from_raw_maps(context, std::move(raws), true, Fusion::kMean);
+  return from_raw_maps(context, std::move(raws), true, fusion_from(options));
 }
 
 // Selvaraju et al., ICCV 2017, section 3.2: the rectified map, resampled, times guided backprop.
@@ -360,8 +224,9 @@ void describe(V& visit, GuidedParams& p) {
         "How the class activation map reaches input size; Captum uses nearest.");
 }
 
-Attribution guided_cam(const Context& context, const GuidedParams& p, const CamRaw& raw) {
-  const Attribution cam = run_cam(context, raw, true, true);
+Attribution guided_cam(const Context& context, const GuidedParams& p, const CamOptions& options,
+                       const CamMember& member) {
+  const Attribution cam = run_cam(context, member, options);
   Attribution guided = guided_backprop_values(context);
   const auto [height, width] = input_size(context);
   Tensor map = cam.map;
@@ -378,16 +243,28 @@ Attribution guided_cam(const Context& context, const GuidedParams& p, const CamR
 }
 
 /// A member without parameters of its own.
-template <class F>
-Method plain_cam(const char* id, const char* title, const char* summary, const Paper& paper, unsigned properties, F raw,
-                 bool rectify = true, Fusion fusion = Fusion::kMean) {
-  return make_method<NoParams>(id, title, "cam", summary, paper, kNeedsTarget | kNeedsLayer | kNeedsGradient,
-                               properties, [raw, rectify, fusion](const Context& context, const NoParams&) {
-                                 return run_cam(context, raw, true, rectify, fusion);
-                               });
+template <class P = NoParams>
+Method plain_cam(const char* id, const char* title, const char* summary, const Paper& paper, unsigned properties,
+                 CamTerms (*member)(const CamInput&)) {
+  return make_cam<P>(id, title, summary, paper, kNeedsTarget | kNeedsLayer | kNeedsGradient, properties,
+                     [member](const Context& context, const P&, const CamOptions& options) {
+                       return run_cam(context, member, options);
+                     });
 }
 
 }  // namespace
+
+template <>
+struct CamDefaults<LayerCamParams> {
+  static constexpr const char* fusion = "tanh-max";
+};
+
+CamMember gradient_member(const std::string& name) {
+  if (name == "hires-cam") return hires_cam;
+  if (name == "layer-cam") return layer_cam;
+  if (name == "grad-cam-elementwise") return grad_cam_elementwise;
+  return grad_cam;
+}
 
 Method grad_cam_method() {
   return weighted_by_mean_gradient("grad-cam", "Grad-CAM", "Channels weighted by the mean gradient of the score.",
@@ -400,36 +277,39 @@ Method counterfactual_grad_cam_method() {
 }
 
 Method grad_cam_plus_plus_method() {
-  return make_method<GradCamPlusPlusParams>(
-      "grad-cam++", "Grad-CAM++", "cam",
-      "Positive gradients weighted position by position, so that several instances count.", papers::kChattopadhyay2018,
-      kNeedsTarget | kNeedsLayer | kNeedsGradient, kNonNegative,
-      [](const Context& context, const GradCamPlusPlusParams& p) {
+  return make_cam<GradCamPlusPlusParams>(
+      "grad-cam++", "Grad-CAM++", "Positive gradients weighted position by position, so that several instances count.",
+      papers::kChattopadhyay2018, kNeedsTarget | kNeedsLayer | kNeedsGradient, kNonNegative,
+      [](const Context& context, const GradCamPlusPlusParams& p, const CamOptions& options) {
+        CamCall call;
+        if (p.epsilon == 0) call.inspect = inspect_grad_cam_plus_plus;
         return run_cam(
-            context, [p](const CamInput& in) { return grad_cam_plus_plus_with_epsilon(in, p.epsilon); }, true, true,
-            Fusion::kMean, p.epsilon == 0 ? CamInspection(inspect_grad_cam_plus_plus) : CamInspection());
+            context, [p](const CamInput& in) { return grad_cam_plus_plus_with_epsilon(in, p.epsilon); }, options, call);
       });
 }
 
 Method guided_grad_cam_method() {
-  return make_method<GuidedParams>(
-      "guided-grad-cam", "Guided Grad-CAM", "cam", "Guided backprop inside the Grad-CAM region.",
-      papers::kSelvaraju2017, kNeedsTarget | kNeedsLayer | kNeedsGradient, kNonNegative,
-      [](const Context& context, const GuidedParams& p) { return guided_cam(context, p, grad_cam); });
+  return make_cam<GuidedParams>("guided-grad-cam", "Guided Grad-CAM", "Guided backprop inside the Grad-CAM region.",
+                                papers::kSelvaraju2017, kNeedsTarget | kNeedsLayer | kNeedsGradient, kNonNegative,
+                                [](const Context& context, const GuidedParams& p, const CamOptions& options) {
+                                  return guided_cam(context, p, options, grad_cam);
+                                });
 }
 
 Method guided_grad_cam_plus_plus_method() {
-  return make_method<GuidedParams>(
-      "guided-grad-cam++", "Guided Grad-CAM++", "cam", "Guided backprop inside the Grad-CAM++ region.",
-      papers::kChattopadhyay2018, kNeedsTarget | kNeedsLayer | kNeedsGradient, kNonNegative,
-      [](const Context& context, const GuidedParams& p) { return guided_cam(context, p, grad_cam_plus_plus); });
+  return make_cam<GuidedParams>("guided-grad-cam++", "Guided Grad-CAM++",
+                                "Guided backprop inside the Grad-CAM++ region.", papers::kChattopadhyay2018,
+                                kNeedsTarget | kNeedsLayer | kNeedsGradient, kNonNegative,
+                                [](const Context& context, const GuidedParams& p, const CamOptions& options) {
+                                  return guided_cam(context, p, options, grad_cam_plus_plus);
+                                });
 }
 
 Method smooth_grad_cam_plus_plus_method() {
-  return make_method<SmoothGradCamParams>("smooth-grad-cam++", "Smooth Grad-CAM++", "cam",
-                                          "Grad-CAM++ with gradient powers averaged over noisy copies.",
-                                          papers::kOmeiza2019, kNeedsTarget | kNeedsLayer | kNeedsGradient,
-                                          kNonNegative | kStochastic, smooth_grad_cam_plus_plus);
+  return make_cam<SmoothGradCamParams>("smooth-grad-cam++", "Smooth Grad-CAM++",
+                                       "Grad-CAM++ with gradient powers averaged over noisy copies.",
+                                       papers::kOmeiza2019, kNeedsTarget | kNeedsLayer | kNeedsGradient,
+                                       kNonNegative | kStochastic, smooth_grad_cam_plus_plus);
 }
 
 Method xgrad_cam_method() {
@@ -443,9 +323,9 @@ Method hires_cam_method() {
 }
 
 Method layer_cam_method() {
-  return plain_cam("layer-cam", "LayerCAM",
-                   "Positive gradients as weights of each position; fuses shallow and deep layers.", papers::kJiang2021,
-                   kNonNegative | kScalesWithLogit, layer_cam, true, Fusion::kLayerCam);
+  return plain_cam<LayerCamParams>("layer-cam", "LayerCAM",
+                                   "Positive gradients as weights of each position; fuses shallow and deep layers.",
+                                   papers::kJiang2021, kNonNegative | kScalesWithLogit, layer_cam);
 }
 
 Method grad_cam_elementwise_method() {
@@ -454,22 +334,36 @@ Method grad_cam_elementwise_method() {
 }
 
 Method eigen_cam_method() {
-  return make_method<EigenParams>(
-      "eigen-cam", "Eigen-CAM", "cam", "First principal component of the activations; no class.", papers::kMuhammad2020,
-      kNeedsLayer, kNonNegative | kClassAgnostic, [](const Context& context, const EigenParams& p) {
-        return run_cam(
-            context, [p](const CamInput& in) { return eigen_cam(in, p); }, false, true);
-      });
+  return make_cam<EigenParams>("eigen-cam", "Eigen-CAM", "First principal component of the activations; no class.",
+                               papers::kMuhammad2020, kNeedsLayer, kNonNegative | kClassAgnostic,
+                               [](const Context& context, const EigenParams& p, const CamOptions& options) {
+                                 CamCall call;
+                                 call.gradients = false;
+                                 return run_cam(
+                                     context, [p](const CamInput& in) { return eigen_cam(in, p); }, options, call);
+                               });
+}
+
+Method fem_method() {
+  return make_cam<FemParams>("fem", "FEM",
+                             "Channels weighted by how many of their positions are unusually strong; no class.",
+                             kFuad2020, kNeedsLayer, kNonNegative | kClassAgnostic,
+                             [](const Context& context, const FemParams& p, const CamOptions& options) {
+                               CamCall call;
+                               call.gradients = false;
+                               return run_cam(
+                                   context, [p](const CamInput& in) { return fem(in, p); }, options, call);
+                             });
 }
 
 Method eigen_grad_cam_method() {
-  return make_method<EigenParams>("eigen-grad-cam", "Eigen-Grad-CAM", "cam",
-                                  "First principal component of gradient times activation.", papers::kMuhammad2020,
-                                  kNeedsTarget | kNeedsLayer | kNeedsGradient, kNonNegative | kScalesWithLogit,
-                                  [](const Context& context, const EigenParams& p) {
-                                    return run_cam(
-                                        context, [p](const CamInput& in) { return eigen_grad_cam(in, p); }, true, true);
-                                  });
+  return make_cam<EigenParams>("eigen-grad-cam", "Eigen-Grad-CAM",
+                               "First principal component of gradient times activation.", papers::kMuhammad2020,
+                               kNeedsTarget | kNeedsLayer | kNeedsGradient, kNonNegative | kScalesWithLogit,
+                               [](const Context& context, const EigenParams& p, const CamOptions& options) {
+                                 return run_cam(
+                                     context, [p](const CamInput& in) { return eigen_grad_cam(in, p); }, options);
+                               });
 }
 
 // Zhou et al., CVPR 2016, eq. 2: the weights of the last linear layer over the maps that it pools.
@@ -537,7 +431,7 @@ CamHead find_head(const Context& context) {
 }
 
 // With several classes in the target (a difference, a probability) the weights are those of its gradient by the logits.
-Attribution cam(const Context& context, const NoParams&) {
+Attribution cam(const Context& context, const NoParams&, const CamOptions& options) {
   const CamHead head = find_head(context);
   if (context.target.value() != context.layers.logits()) {
     throw_usage("cam: the target must be a class; grad-cam explains any target");
@@ -560,16 +454,16 @@ Attribution cam(const Context& context, const NoParams&) {
       throw_usage("cam: the linear layer " + shape_text(head.weights.sizes()) + " does not fit a map of " +
                   std::to_string(a.size(1)) + " channels and " + std::to_string(seed.size(1)) + " classes");
     }
-    maps.push_back(weighted(head.weights.defined() ? seed.mm(head.weights) : seed, a));
+    maps.push_back(combined(weigh(head.weights.defined() ? seed.mm(head.weights) : seed), a, options));
   }
-  return from_raw_maps(at_head, {{head.maps, at::cat(maps)}}, true, Fusion::kMean);
+  return from_raw_maps(at_head, {{head.maps, at::cat(maps)}}, true, fusion_from(options));
 }
 
 }  // namespace
 
 Method cam_method() {
-  return make_method<NoParams>("cam", "CAM", "cam", "Class weights of the last linear layer over the maps it pools.",
-                               papers::kZhou2016, kNeedsTarget, kNonNegative | kScalesWithLogit, cam);
+  return make_cam<NoParams>("cam", "CAM", "Class weights of the last linear layer over the maps it pools.",
+                            papers::kZhou2016, kNeedsTarget, kNonNegative | kScalesWithLogit, cam);
 }
 
 }  // namespace pellucid

@@ -83,6 +83,8 @@ struct GradientRequest {
   std::vector<ValueId> wrt;   ///< Values to differentiate with respect to.
   RuleMap rules;
   ValueId at = kNoValue;  ///< The value that `input` holds, [M,...]; the network's input when left out.
+  /// What is differentiated instead of the target's score: [M] from the target's value, by differentiable operations.
+  std::function<Tensor(const BoundTarget& target, const Tensor& value)> score = {};
 };
 struct GradientResult {
   Tensor score;      ///< [M]
@@ -162,6 +164,14 @@ Method edges_method();
 Method center_method();
 Method activation_mean_method();
 Method occlusion_method();
+Method score_cam_method();
+Method ablation_cam_method();
+Method recipro_cam_method();
+Method kpca_cam_method();
+Method fem_method();
+Method finer_cam_method();
+Method shapley_cam_method();
+Method full_grad_method();
 
 /// Rules for DeconvNet and guided backprop; also used by the guided CAMs.
 RuleMap deconvnet_rules();

@@ -43,6 +43,14 @@ const std::vector<Method>& methods() {
                              grad_cam_elementwise_method(),
                              eigen_cam_method(),
                              eigen_grad_cam_method(),
+                             score_cam_method(),
+                             ablation_cam_method(),
+                             recipro_cam_method(),
+                             kpca_cam_method(),
+                             fem_method(),
+                             finer_cam_method(),
+                             shapley_cam_method(),
+                             full_grad_method(),
                              random_method(),
                              edges_method(),
                              center_method(),
@@ -183,7 +191,9 @@ void note_blank_maps(const Method& method, Attribution& a) {
             : (method.needs & kNeedsLayer) == 0
                 ? "blank: every gradient is zero (saturated or dead units, or a score that ignores the picture)"
             : method.needs & kNeedsGradient ? "blank: the gradients or the activations of the layer are all zero"
-                                            : "blank: the activations of the layer are all zero";
+            : method.needs & kNeedsTarget
+                ? "blank: the activations of the layer are all zero, or none changes the score"
+                : "blank: the activations of the layer are all zero";
     } else {
       why =
           "blank: the map is nowhere positive before its ReLU; the counterfactual map shows what speaks against the "

@@ -31,7 +31,10 @@ Tensor measure_variants(const Context& context, const Variants& variants) {
     TensorList inputs{batch};
     if (at != input_value(context)) {
       request.from = {{at, batch}};
-      inputs = {Tensor()};
+      // For paths around the layer (skip connections, branches); where there are none, nothing before it runs.
+      Shape shape = context.input.sizes().vec();
+      shape[0] = n;
+      inputs = {context.input.narrow(0, variants.image, 1).expand(shape)};
     }
     const Values values = context.network.run(inputs, request, context.progress);
     result.narrow(0, begin, n).copy_(measured(target, variants.measure, values.at(target.value())));

@@ -24,6 +24,8 @@ const std::vector<Metric>& metrics() {
                              relevance_mass_metric(),
                              relevance_rank_metric(),
                              localization_error_metric(),
+                             part_ranks_metric(),
+                             class_discrimination_metric(),
                              deletion_metric(),
                              insertion_metric(),
                              pixel_flipping_metric(),
@@ -151,6 +153,10 @@ void check_needs(const Metric& metric, const MetricContext& c) {
   if ((metric.needs & kMetricClass) && c.context.target.class_index(c.image) < 0) {
     throw_usage(metric.id + ": needs a class as target, not '" + printable(c.context.target.description(c.image)) +
                 "'");
+  }
+  if ((metric.needs & kMetricParts) && c.parts.empty()) throw_usage(metric.id + ": needs parts of known importance");
+  if ((metric.needs & kMetricOthers) && !c.others.defined()) {
+    throw_usage(metric.id + ": needs objects of other classes in the picture");
   }
   if ((metric.needs & kMetricExplains) && !c.explain) throw_usage(metric.id + ": needs the method that made the map");
   if ((metric.needs & kMetricOtherNetwork) && c.label_randomized == nullptr) {

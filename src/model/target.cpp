@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cmath>
 
 #include "pellucid/error.h"
 #include "pellucid/model.h"
@@ -54,6 +55,43 @@ Tensor dense_masks(const Tensor& mask, const Tensor& value) {
   return nearest.squeeze(1).expand({value.size(0), size[0], size[1]}).to(value.device());
 }
 
+/// "X,Y,W,H" after " in ".
+std::vector<double> box_from(const std::string& text, const std::string& whole) {
+  std::vector<double> box;
+  for (const std::string& part : split(text, ',')) {
+    double n = 0;
+    if (!parse_double(trim(part), n) || !std::isfinite(n)) box.clear();
+    box.push_back(n);
+  }
+  if (box.size() != 4 || box[2] <= 0 || box[3] <= 0) {
+    throw_usage("target '" + printable(whole) + "': the box is '" + printable(text) +
+                "'; X,Y,W,H in pixels with W and H above 0 was expected");
+  }
+  return box;
+}
+
+/// The positions of a dense output [N,classes,h,w] inside a box in pixels of the input: bool [h,w].
+Tensor box_mask(const std::string& text, const std::vector<double>& box, const Shape& input, const ModelCard& card,
+                const Tensor& value) {
+  const size_t first = card.channels_first ? 2 : 1;
+  const auto inside = [&](double start, double extent, int64_t pixels, int64_t positions) {
+    if (start >= static_cast<double>(pixels) || start + extent <= 0) {
+      throw_usage("target '" + printable(text) + "': the box lies outside the model's input of " +
+                  std::to_string(input.at(first + 1)) + "x" + std::to_string(input.at(first)) + " pixels");
+    }
+    const double step = static_cast<double>(pixels) / static_cast<double>(positions);
+    const Tensor centers = (at::arange(positions, at::TensorOptions(at::kDouble)) + 0.5) * step;
+    Tensor result = centers.ge(start).logical_and(centers.lt(start + extent));
+    const double low = std::max(start, 0.0), high = std::min(start + extent, static_cast<double>(pixels));
+    const auto middle = static_cast<int64_t>((low + high) / 2 / step);
+    result[std::min(middle, positions - 1)] = true;
+    return result;
+  };
+  const Tensor rows = inside(box[1], box[3], input.at(first), value.size(2));
+  const Tensor columns = inside(box[0], box[2], input.at(first + 1), value.size(3));
+  return rows.unsqueeze(1).logical_and(columns.unsqueeze(0));
+}
+
 }  // namespace
 
 Target Target::parse(const std::string& text) {
@@ -88,6 +126,15 @@ Target Target::parse(const std::string& text) {
   if (starts_with(rest, "mean:")) {
     t.kind = Kind::kMeanDifference;
     rest = trim(rest.substr(5));
+  }
+  // A label may hold " in " too: only numbers after it make a box.
+  const size_t in = rest.rfind(" in ");
+  if (in != std::string::npos) {
+    const std::string after = trim(rest.substr(in + 4));
+    if (after.find_first_not_of("0123456789.,+- ") == std::string::npos) {
+      t.box = box_from(after, text);
+      rest = trim(rest.substr(0, in));
+    }
   }
   const size_t versus = rest.find(" vs ");
   if (versus != std::string::npos && t.kind == Kind::kRank) {
@@ -193,6 +240,11 @@ BoundTarget::BoundTarget(const Target& target, const LayerTable& layers, const M
     throw_usage("target '" + printable(target.text) + "': the output has shape " + shape_text(value.sizes()) +
                 ", not one score per class; use element:OUTPUT:INDICES");
   }
+  if (!dense_ && !target.box.empty()) {
+    throw_usage("target '" + printable(target.text) + "': the output has shape " + shape_text(value.sizes()) +
+                ", one score per picture; a box needs a dense output [N,classes,H,W] (for one box of a detector: "
+                "element:OUTPUT:INDICES)");
+  }
   binary_ = value.size(1) == 1;
   const int64_t num_classes = binary_ ? 2 : value.size(1);
   // For a dense output, classes rank by the area where they win.
@@ -227,13 +279,22 @@ BoundTarget::BoundTarget(const Target& target, const LayerTable& layers, const M
     if (target.mask.defined()) {
       masks_ = dense_masks(target.mask, value);
     }
-    if (!target.mask.defined() || target.mask.dim() == 3) {
+    if (!target.mask.defined() && !target.box.empty()) {
+      masks_ = at::ones({count_, value.size(2), value.size(3)}, at::kBool).to(value.device());
+    } else if (!target.mask.defined() || target.mask.dim() == 3) {
       const Tensor winner = binary_ ? value.select(1, 0).gt(0).to(at::kLong) : value.argmax(1);
       const Tensor won = winner.eq(classes_.to(value.device()).view({-1, 1, 1}));
       masks_ = masks_.defined() ? at::where(masks_.flatten(1).any(1).view({-1, 1, 1}), masks_, won) : won;
     }
+    if (!target.box.empty()) {
+      const Tensor box = box_mask(target.text, target.box, layers.input_shape(), card, value);
+      masks_ = masks_.logical_and(box.to(value.device()).unsqueeze(0));
+    }
     for (int64_t i = 0; i < count_; ++i) {
       if (!masks_[i].any().item<bool>()) {
+        if (!target.box.empty()) {
+          throw_usage("target '" + printable(target.text) + "': the mask is empty inside the box");
+        }
         throw_usage("target '" + printable(target.text) + "': " + card.label(class_index(i)) +
                     " wins nowhere in this picture, so its mask is empty; give one with --mask");
       }
@@ -257,6 +318,17 @@ BoundTarget BoundTarget::rows(const std::vector<int64_t>& rows) const {
   if (masks_.defined()) result.masks_ = masks_.index_select(0, index.to(masks_.device()));
   result.descriptions_.clear();
   for (const int64_t r : rows) result.descriptions_.push_back(descriptions_.at(static_cast<size_t>(r)));
+  return result;
+}
+
+BoundTarget BoundTarget::mirrored() const {
+  const bool single = target_.kind == Target::Kind::kElement && target_.position.size() == 1;
+  if (target_.kind == Target::Kind::kUnit || (target_.kind == Target::Kind::kElement && !single)) {
+    throw_usage("target '" + printable(target_.text) +
+                "' names a position, which mirroring the picture moves; a class or a channel was expected");
+  }
+  BoundTarget result = *this;
+  if (masks_.defined()) result.masks_ = masks_.flip({2});
   return result;
 }
 
@@ -316,6 +388,17 @@ Tensor BoundTarget::probability(const Tensor& value) const {
     return (map * m).sum({1, 2}) / m.sum({1, 2});
   }
   return at::softmax(value.flatten(1), 1).gather(1, index).squeeze(1);
+}
+
+Tensor BoundTarget::log_probability(const Tensor& value) const {
+  if (!classes_.defined()) return {};
+  if (dense_) return probability(value).log();
+  const Tensor index = classes_.to(value.device()).unsqueeze(1);
+  const Tensor z = value.flatten(1);
+  const Tensor p = binary_    ? at::log_sigmoid(at::cat({-z, z}, 1))
+                   : sigmoid_ ? at::log_sigmoid(z)
+                              : at::log_softmax(z, 1);
+  return p.gather(1, index).squeeze(1);
 }
 
 }  // namespace pellucid

@@ -145,6 +145,56 @@ TEST(Target, DenseOutputsAreSummedOverAMask) {
                [&] { all_zero.context("1"); });
 }
 
+// Output 4x4 over an input of 4x4, so that positions are pixels.
+TEST(Target, BoxesSumADenseClass) {
+  LayerBuilder b(1, {-1, 2, 4, 4});
+  b.node("Identity", "scores", {"x"});
+  const Tensor x = at::arange(32, at::TensorOptions(at::kDouble)).view({1, 2, 4, 4});
+  const Explainer n(b.finish("scores"), x);
+  // Columns 1 and 2 of row 3 of class 1: 16 + 12 + (1, 2).
+  EXPECT_TRUE(within(score(n, "1 in 1,3,2,1"), doubles({29 + 30}, {1}), kExact));
+  // Centres 0.5 .. 3.5: [0.6, 2.6) holds 1.5 and 2.5.
+  EXPECT_TRUE(within(score(n, "0 in 0.6,0,2,1"), doubles({1 + 2}, {1}), kExact));
+  // Between the centres: the position that the box lies in.
+  EXPECT_TRUE(within(score(n, "0 in 2.1,1.1,0.2,0.2"), doubles({6}, {1}), kExact));
+  // Partly outside; wholly outside.
+  EXPECT_TRUE(within(score(n, "0 in -2,-2,3,3"), doubles({0}, {1}), kExact));
+  expect_error(ErrorKind::kUsage, "target '0 in 9,0,2,2': the box lies outside the model's input of 4x4 pixels",
+               [&] { score(n, "0 in 9,0,2,2"); });
+  // With a mask: what both hold.
+  Target both = Target::parse("1 in 0,0,2,1");
+  both.mask = at::zeros({4, 4});
+  both.mask[0][1] = 1;
+  const BoundTarget bound = n.context(both).target;
+  EXPECT_TRUE(within(bound.score(x), doubles({17}, {1}), kExact));
+  // Mirrored: columns 2 and 3 of the first row.
+  EXPECT_TRUE(within(n.context("0 in 0,0,2,1").target.mirrored().score(x), doubles({2 + 3}, {1}), kExact));
+}
+
+TEST(Target, BoxesNeedADenseOutput) {
+  const Explainer n = readout(kLogits, 2);
+  expect_error(ErrorKind::kUsage,
+               "target '1 in 0,0,2,2': the output has shape [2,4], one score per picture; a box needs a dense output "
+               "[N,classes,H,W] (for one box of a detector: element:OUTPUT:INDICES)",
+               [&] { score(n, "1 in 0,0,2,2"); });
+  expect_error(ErrorKind::kUsage,
+               "target '1 in 0,0,2': the box is '0,0,2'; X,Y,W,H in pixels with W and H above 0 was expected",
+               [] { Target::parse("1 in 0,0,2"); });
+  // " in " before anything else belongs to a label.
+  EXPECT_EQ(Target::parse("cat in hat").name, "cat in hat");
+}
+
+TEST(Target, LogProbabilityDoesNotUnderflow) {
+  const std::vector<double> logits = {1000, 0, -1000, 5};
+  const auto log_p = [&](const Explainer& n, const std::string& target) {
+    const BoundTarget bound = n.context(target).target;
+    return bound.log_probability(n.value(bound.value()));
+  };
+  EXPECT_TRUE(within(log_p(readout(logits, 1), "2"), doubles({-2000}, {1}), kExact));
+  EXPECT_TRUE(within(log_p(readout(logits, 1, "Sigmoid"), "2"), doubles({-1000}, {1}), kExact));
+  EXPECT_TRUE(within(log_p(readout({-900}, 1), "1"), doubles({-900}, {1}), kExact));
+}
+
 // d score / d logits by central differences, for every kind.
 TEST(Target, SeedIsTheDerivativeOfTheScore) {
   const Explainer n = readout(kLogits, 2);
