@@ -1,6 +1,7 @@
 // What the methods share: passes, reductions, noise.
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include <numeric>
 #include <set>
@@ -69,6 +70,16 @@ int64_t rows_per_pass(const Context& context) {
   return context.network.batches_safely() ? std::max<int64_t>(1, context.batch_size) : 1;
 }
 
+/// The score of a request and its derivative with respect to the target's value.
+std::pair<Tensor, Tensor> score_and_seed(const GradientRequest& request, const BoundTarget& target,
+                                         const Tensor& value) {
+  if (!request.score) return {target.score(value), target.seed(value)};
+  at::AutoGradMode enabled(true);
+  const Tensor leaf = value.detach().requires_grad_(true);
+  const Tensor score = request.score(target, leaf);
+  return {score.detach(), torch::autograd::grad({score.sum()}, {leaf})[0]};
+}
+
 }  // namespace
 
 GradientResult gradients(const Context& context, const GradientRequest& request) {
@@ -86,8 +97,9 @@ GradientResult gradients(const Context& context, const GradientRequest& request)
     record.until = {target.value()};
     const Tape tape = context.network.record({request.input.narrow(0, begin, count)}, record, context.progress);
     const Tensor& value = tape.value(target.value());
-    score_parts.push_back(target.score(value));
-    Gradients found = tape.backward({{target.value(), target.seed(value)}}, request.wrt, request.rules);
+    const auto [score, seed] = score_and_seed(request, target, value);
+    score_parts.push_back(score);
+    Gradients found = tape.backward({{target.value(), seed}}, request.wrt, request.rules);
     for (const ValueId id : request.wrt) {
       value_parts[id].push_back(tape.value(id));
       Tensor gradient = found.values.at(id);

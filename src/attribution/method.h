@@ -83,6 +83,8 @@ struct GradientRequest {
   std::vector<int64_t> rows;  ///< The image each row of `input` belongs to.
   std::vector<ValueId> wrt;   ///< Values to differentiate with respect to.
   RuleMap rules;
+  /// What is differentiated instead of the target's score: [M] from the target's value, by differentiable operations.
+  std::function<Tensor(const BoundTarget& target, const Tensor& value)> score = {};
 };
 struct GradientResult {
   Tensor score;      ///< [M]
@@ -143,6 +145,15 @@ Method layer_cam_method();
 Method grad_cam_elementwise_method();
 Method eigen_cam_method();
 Method eigen_grad_cam_method();
+Method rise_method();
+Method lime_method();
+Method kernel_shap_method();
+Method shapley_sampling_method();
+Method feature_ablation_method();
+Method meaningful_perturbation_method();
+Method extremal_perturbation_method();
+Method sobol_method();
+Method hsic_method();
 
 /// Rules for DeconvNet and guided backprop; also used by the guided CAMs.
 RuleMap deconvnet_rules();

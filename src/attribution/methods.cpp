@@ -35,7 +35,16 @@ const std::vector<Method>& methods() {
                              layer_cam_method(),
                              grad_cam_elementwise_method(),
                              eigen_cam_method(),
-                             eigen_grad_cam_method()};
+                             eigen_grad_cam_method(),
+                             rise_method(),
+                             lime_method(),
+                             kernel_shap_method(),
+                             shapley_sampling_method(),
+                             feature_ablation_method(),
+                             meaningful_perturbation_method(),
+                             extremal_perturbation_method(),
+                             sobol_method(),
+                             hsic_method()};
     std::set<std::string> ids;
     for (const Method& m : list) TORCH_INTERNAL_ASSERT(ids.insert(m.id).second, "two methods are named ", m.id);
     return list;
@@ -131,7 +140,9 @@ void note_blank_maps(const Method& method, Attribution& a) {
     const Tensor raw = a.values[i];
     std::string why;
     if (raw.abs().max().item<double>() == 0) {
-      why = (method.needs & kNeedsLayer) == 0
+      why = !(method.needs & (kNeedsLayer | kNeedsGradient))
+                ? "blank: nothing that was changed in the picture changes the score"
+            : (method.needs & kNeedsLayer) == 0
                 ? "blank: every gradient is zero (saturated or dead units, or a score that ignores the picture)"
             : method.needs & kNeedsGradient ? "blank: the gradients or the activations of the layer are all zero"
                                             : "blank: the activations of the layer are all zero";

@@ -6,16 +6,11 @@
 
 namespace pellucid {
 
-namespace {
-
 Tensor measured(const BoundTarget& target, Measure measure, const Tensor& value) {
   Tensor result;
   if (measure == Measure::kProbability) result = target.probability(value);
-  if (!result.defined()) result = target.score(value);
-  return result.to(at::kCPU).to(at::kDouble);
+  return result.defined() ? result : target.score(value);
 }
-
-}  // namespace
 
 Measure measure_from(const std::string& name) {
   return name == "probability" ? Measure::kProbability : Measure::kScore;

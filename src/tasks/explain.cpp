@@ -30,6 +30,21 @@ void write_array(const fs::path& path, const Tensor& t) {
   write_npy(path.string(), a.data_ptr<float>(), a.sizes().vec());
 }
 
+/// Context::segmenter: superpixels of a picture [C,H,W] in display range by "slic:SIZE" or "seeds:COUNT".
+Tensor superpixels_of(const Tensor& picture, const std::string& spec) {
+  const bool is_color = picture.size(0) == 3 || picture.size(0) == 1;
+  const Tensor display = is_color ? picture : picture.mean(0, /*keepdim=*/true);
+  const Tensor bytes = (display.detach().to(at::kCPU).to(at::kDouble).clamp(0, 1) * 255).round().to(at::kByte);
+  const Tensor rows = bytes.permute({1, 2, 0}).contiguous();
+  Image image(static_cast<int>(rows.size(1)), static_cast<int>(rows.size(0)), static_cast<int>(rows.size(2)));
+  std::copy_n(rows.data_ptr<uint8_t>(), image.pixels.size(), image.pixels.begin());
+  const size_t colon = spec.find(':');
+  const std::string kind = spec.substr(0, colon);
+  const int number = std::stoi(spec.substr(colon + 1));
+  const Superpixels found = kind == "seeds" ? seeds_superpixels(image, number) : slic_superpixels(image, number);
+  return at::tensor(at::ArrayRef<int>(found.labels), at::TensorOptions(at::kLong)).view({found.height, found.width});
+}
+
 /// One wish: a method for a target.
 struct Job {
   MethodCall call;
@@ -150,6 +165,7 @@ std::string explain_json(const ExplainRequest& request, const ExplainResult& res
       if (!map.values_file.empty()) m["values"] = map.values_file;
       if (!map.input_file.empty()) m["input_map"] = map.input_file;
       if (!map.layer_files.empty()) m["layer_values"] = map.layer_files;
+      if (!map.extra_files.empty()) m["extra"] = map.extra_files;
       p["maps"].push_back(std::move(m));
     }
     json["pictures"].push_back(std::move(p));
@@ -369,6 +385,7 @@ class Explainer {
     done.target = std::make_unique<BoundTarget>(with_reference(job.target), table, model_.card, value_id, value);
     Context context{model_.network,          table,     model_.card, input, *done.target, {}, request_.run.seed,
                     request_.run.batch_size, progress_, {}};
+    context.segmenter = superpixels_of;
     done.score = done.target->score(value).to(at::kCPU).to(at::kDouble);
     done.probability = done.target->probability(value);
     if (done.probability.defined()) done.probability = done.probability.to(at::kCPU).to(at::kDouble);
@@ -442,7 +459,7 @@ class Explainer {
     HeatmapOptions options;
     if (!request_.normalization.empty()) {
       options.normalization = find_normalization(request_.normalization);
-    } else if (a.layers.empty() || a.values.dim() == 4) {
+    } else if (a.values.dim() == 4) {
       // Gradient maps have a few extreme pixels that would leave the rest dark.
       options.normalization = Normalization::kPercentile;
     } else {
@@ -496,6 +513,10 @@ class Explainer {
       const std::string file = base + "." + unique + ".npy";
       write_array(folder_ / fs::u8path(file), raw[i]);
       map.layer_files[model_.network.graph().value(layer).name] = file;
+    }
+    for (const auto& [name, extra] : a.extra) {
+      map.extra_files[name] = base + "." + file_name_from(name) + ".npy";
+      write_array(folder_ / fs::u8path(map.extra_files[name]), extra[i]);
     }
     return map;
   }
