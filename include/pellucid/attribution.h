@@ -45,6 +45,8 @@ struct Attribution {
   /// bilinearly with half-pixel centres.
   Tensor map;
   bool is_signed = true;  ///< Whether `map` may be negative.
+  /// Whether 0 in `map` says "no evidence"; if not, only differences within it mean something.
+  bool zero_is_neutral = true;
   std::string reduction;  ///< How channels were reduced: "max-abs", "sum", "none".
   std::vector<ValueId> layers;
   std::map<ValueId, Tensor> layer_values;                  ///< With several layers, the raw map of each.

@@ -11,6 +11,7 @@
 
 #include "attribution/baseline.h"
 #include "attribution/perturbation.h"
+#include "attribution/smooth_masks.h"
 #include "pellucid/error.h"
 #include "pellucid/text.h"
 
@@ -45,99 +46,6 @@ void describe(V& visit, ExtremalParams& p) {
                                            "pointing game.");
   visit("score", p.score, one_of({"logit", "probability"}), "The number that is kept high.");
 }
-
-/// The smooth maximum of kernels on a grid, exp(-2 max(0, d / sigma - 1/2)^2), scaled by the grid's numbers p:
-/// sum_k v_k softmax(20 v)_k with v_k = p_k kernel_k. Kernels reach r cells, so each pixel sees (2r + 1)^2 of them; one
-/// of these is looked at at a time, which needs a few masks of memory instead of (2r + 1)^2.
-class SmoothMasks {
- public:
-  SmoothMasks(int64_t height, int64_t width, int64_t step, double sigma, const at::TensorOptions& options)
-      : height_(height), width_(width), step_(step), margin_(sigma) {
-    radius_ = 1 + static_cast<int64_t>(std::ceil(sigma / static_cast<double>(step)));
-    padding_ = 1 + static_cast<int64_t>(std::ceil(2 * sigma / static_cast<double>(step)));
-    rows_ = (height + step - 1) / step;
-    columns_ = (width + step - 1) / step;
-    // Distance of a pixel at offset o of its block from the kernel k cells on, along one axis: [2r+1,step].
-    const Tensor along = at::arange(step, at::kDouble).unsqueeze(0) - sigma -
-                         static_cast<double>(step) * (at::arange(2 * radius_ + 1, at::kDouble) -
-                                                      static_cast<double>(padding_)).unsqueeze(1);
-    const Tensor square = along.square();
-    const Tensor d = (square.unsqueeze(2).unsqueeze(1) + square.unsqueeze(1).unsqueeze(0)).sqrt() / sigma;
-    kernels_ = at::exp(-2 * at::relu(d - 0.5).square()).to(options);  // [2r+1,2r+1,step,step] by (ky, kx, y, x)
-  }
-
-  int64_t rows() const { return rows_; }
-  int64_t columns() const { return columns_; }
-
-  /// p [n,rows,columns] -> masks with their margin [n,H',W'].
-  Tensor with_margin(const Tensor& p) const {
-    const Tensor padded = pad(p);
-    Tensor weighted, total;
-    for_each_kernel(padded, [&](const Tensor& cells, const Tensor& kernel, int64_t, int64_t) {
-      const Tensor v = cells * kernel, e = at::exp(kColdness * v);
-      weighted = weighted.defined() ? weighted.add_(v * e) : v * e;
-      total = total.defined() ? total.add_(e) : e;
-    });
-    return cut((weighted / total).clamp(0, 1));
-  }
-
-  /// d/dp of sum(grad * with_margin(p)), `mask` being with_margin(p).
-  Tensor backward(const Tensor& p, const Tensor& mask, const Tensor& grad) const {
-    const Tensor padded = pad(p), m = uncut(mask), g = uncut(grad);
-    Tensor total, result = at::zeros_like(padded);
-    for_each_kernel(padded, [&](const Tensor& cells, const Tensor& kernel, int64_t, int64_t) {
-      const Tensor e = at::exp(kColdness * (cells * kernel));
-      total = total.defined() ? total.add_(e) : e;
-    });
-    const Tensor share = g / total;
-    for_each_kernel(padded, [&](const Tensor& cells, const Tensor& kernel, int64_t ky, int64_t kx) {
-      const Tensor v = cells * kernel;
-      const Tensor dv = at::exp(kColdness * v) * (1 + kColdness * (v - m)) * share;
-      result.narrow(1, ky, dv.size(1)).narrow(2, kx, dv.size(3)).add_((dv * kernel).sum({2, 4}));
-    });
-    return result.narrow(1, padding_, rows_).narrow(2, padding_, columns_);
-  }
-
-  /// The picture's part of a mask with margin, and a gradient on it with zeros around.
-  Tensor crop(const Tensor& mask) const { return mask.narrow(1, offset(), height_).narrow(2, offset(), width_); }
-  Tensor uncrop(const Tensor& grad, const Tensor& like) const {
-    Tensor result = at::zeros_like(like);
-    result.narrow(1, offset(), height_).narrow(2, offset(), width_).copy_(grad);
-    return result;
-  }
-
- private:
-  static constexpr double kColdness = 20;
-
-  int64_t offset() const { return std::llround(margin_); }
-  Tensor pad(const Tensor& p) const { return at::constant_pad_nd(p, {padding_, padding_, padding_, padding_}); }
-
-  /// Whole blocks [n,by,step,bx,step] as a mask, whose last block holds one pixel only, and back.
-  Tensor cut(const Tensor& blocks) const {
-    const Tensor whole = blocks.reshape({blocks.size(0), blocks.size(1) * step_, blocks.size(3) * step_});
-    return whole.slice(1, 0, whole.size(1) - step_ + 1).slice(2, 0, whole.size(2) - step_ + 1);
-  }
-  Tensor uncut(const Tensor& mask) const {
-    const Tensor whole = at::constant_pad_nd(mask, {0, step_ - 1, 0, step_ - 1});
-    return whole.view({whole.size(0), whole.size(1) / step_, step_, whole.size(2) / step_, step_});
-  }
-
-  template <class F>
-  void for_each_kernel(const Tensor& padded, const F& visit) const {
-    const int64_t by = padded.size(1) - 2 * radius_, bx = padded.size(2) - 2 * radius_;
-    for (int64_t ky = 0; ky < kernels_.size(0); ++ky) {
-      for (int64_t kx = 0; kx < kernels_.size(1); ++kx) {
-        const Tensor cells = padded.narrow(1, ky, by).narrow(2, kx, bx).unsqueeze(3).unsqueeze(2);
-        visit(cells, kernels_[ky][kx].unsqueeze(1), ky, kx);
-      }
-    }
-  }
-
-  int64_t height_, width_, step_;
-  double margin_;
-  int64_t radius_, padding_, rows_, columns_;
-  Tensor kernels_;
-};
 
 /// A picture [1,C,H,W] at levels of blur, the last one sharp, and mixtures of neighbouring ones.
 class BlurPyramid {

@@ -21,6 +21,7 @@ MethodCall quick(const Method& method) {
   for (const ParamSpec& spec : method.params) {
     if (spec.name == "samples") call.params["samples"] = "6";
     if (spec.name == "steps") call.params["steps"] = "8";
+    if (spec.name == "iterations") call.params["iterations"] = "20";
   }
   return call;
 }
@@ -54,7 +55,12 @@ TEST_P(EveryMethod, ShapesAreThoseOfTheInputOrTheLayer) {
   const Explainer n(residual_graph(), pictures());
   const Attribution a = run(n);
   const bool layer_shaped = a.reduction == "none";
-  EXPECT_EQ(a.values.sizes().vec(), layer_shaped ? (Shape{3, 7, 6}) : (Shape{3, 3, 13, 12}));
+  if (layer_shaped && !needs(kNeedsLayer)) {  // maps without channels, at a resolution of the method's own
+    EXPECT_EQ(a.values.dim(), 3);
+    EXPECT_EQ(a.values.size(0), 3);
+  } else {
+    EXPECT_EQ(a.values.sizes().vec(), layer_shaped ? (Shape{3, 7, 6}) : (Shape{3, 3, 13, 12}));
+  }
   EXPECT_EQ(a.map.sizes().vec(), (Shape{3, 13, 12}));
   EXPECT_EQ(a.values.scalar_type(), at::kDouble);
   EXPECT_EQ(a.notes.size(), 3u);
@@ -235,14 +241,32 @@ TEST_P(EveryMethod, MirroredPictureHasTheMirroredMap) {
   const Graph graph = b.head("map", 4);
   const Tensor x = Random(5).normal({2, 3, 10, 12});
   const Explainer straight(graph, x), flipped(graph, x.flip({3}));
-  const auto explained = [&](const Explainer& n, const Tensor& noise) {
+  // Ranks of pixels that are equally visible are given in scan order, which mirroring changes.
+  if (GetParam() == "extremal-perturbation") GTEST_SKIP() << "breaks ties in scan order";
+  MethodCall even = call();
+  // Cells that divide the picture evenly.
+  for (const ParamSpec& spec : even.method->params) {
+    if (spec.name == "grid") even.params["grid"] = "2";
+  }
+  const auto explained = [&](const Explainer& n, const Tensor& noise, const Tensor& regions,
+                             const std::map<std::string, Tensor>& injected) {
     Context context = n.context("1", {"map"});
     context.injected_noise = noise;
-    return attribute(call(), context);
+    context.regions = regions;
+    context.injected = injected;
+    return attribute(even, context);
   };
   const Tensor noise = Random(6).normal({6, 3, 10, 12});
-  const Attribution a = explained(straight, noise);
-  const Attribution m = explained(flipped, noise.flip({3}));
+  const Tensor regions = at::arange(120, at::kLong).remainder(11).view({1, 10, 12}).expand({2, 10, 12});
+  const Tensor masks = Random(7).uniform({6, 10, 12});
+  const Tensor design = GetParam() == "hsic" ? Random(8).uniform({6, 2, 2}).round() : Random(8).uniform({6, 2, 2, 2});
+  const Tensor jitter = at::arange(40, at::kLong).view({20, 2}).remainder(3) - 1;
+  const Attribution a = explained(straight, noise, regions,
+                                  {{"masks", masks}, {"design", design.flatten(1)}, {"jitter", jitter}});
+  const Attribution m = explained(flipped, noise.flip({3}), regions.flip({2}),
+                                  {{"masks", masks.flip({2})},
+                                   {"design", design.flip({-1}).flatten(1)},
+                                   {"jitter", jitter * at::tensor({1, -1}, at::TensorOptions(at::kLong))}});
   EXPECT_TRUE(within(m.map, a.map.flip({2}), {1e-9, 1e-9}));
   EXPECT_TRUE(within(m.values, a.values.flip({a.values.dim() - 1}), {1e-9, 1e-9}));
 }
@@ -351,6 +375,10 @@ TEST_P(EveryMethod, ConstantAndDeadPicturesStayFinite) {
   const Attribution a = run(dead);
   // DeconvNet does not look at the forward pass.
   if (GetParam() == "deconvnet") return;
+  if (!a.zero_is_neutral) {  // a mean of equal scores
+    EXPECT_NEAR((a.map.max() - a.map.min()).item<double>(), 0, 1e-12);
+    return;
+  }
   EXPECT_EQ(a.map.abs().max().item<double>(), 0);
   EXPECT_FALSE(a.notes[0].empty());
 }
@@ -389,13 +417,22 @@ TEST(MethodTable, HoldsWhatTheIssueLists) {
                                           "layer-cam",
                                           "grad-cam-elementwise",
                                           "eigen-cam",
-                                          "eigen-grad-cam"};
+                                          "eigen-grad-cam",
+                                          "rise",
+                                          "lime",
+                                          "kernel-shap",
+                                          "shapley-sampling",
+                                          "feature-ablation",
+                                          "meaningful-perturbation",
+                                          "extremal-perturbation",
+                                          "sobol",
+                                          "hsic"};
   std::set<std::string> found;
   for (const Method& m : methods()) {
     found.insert(m.id);
     EXPECT_FALSE(m.title.empty() || m.summary.empty()) << m.id;
-    EXPECT_GE(m.paper.year, 2014) << m.id;
-    EXPECT_TRUE(m.family == "gradient" || m.family == "cam") << m.id;
+    EXPECT_GE(m.paper.year, 2009) << m.id;
+    EXPECT_TRUE(m.family == "gradient" || m.family == "cam" || m.family == "perturbation") << m.id;
   }
   for (const std::string& id : expected) EXPECT_EQ(found.count(id), 1u) << id;
   EXPECT_EQ(found.size(), methods().size());

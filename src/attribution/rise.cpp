@@ -24,7 +24,7 @@ struct RiseParams {
   int64_t samples = 4000, grid = 7;
   double probability = 0.5;
   bool centered = false;
-  std::string normalization = "coverage", fill = "zero", score = "probability";
+  std::string divisor = "coverage", fill = "zero", score = "probability";
 };
 
 template <class V>
@@ -33,7 +33,7 @@ void describe(V& visit, RiseParams& p) {
   visit("grid", p.grid, integer_between(1, 1024), "Cells of a mask along each side.");
   visit("probability", p.probability, between(1e-6, 1), "Of a cell to be visible.");
   visit("centered", p.centered, Flag{}, "Covariance of score and visibility over the variance of visibility, signed.");
-  visit("normalization", p.normalization, one_of({"coverage", "expected"}),
+  visit("divisor", p.divisor, one_of({"coverage", "expected"}),
         "Divide by how often a pixel was visible, or by its expectation as published.");
   visit("fill", p.fill, TextLike{"black, white, gray, zero, mean, blur[:SIGMA] or noise[:SEED]"},
         "What is seen where a mask is 0.");
@@ -121,7 +121,7 @@ Estimate estimate(const Sums& s, const RiseParams& p) {
     e.map = ratio(s.fm / s.n - mean * s.m / s.n, usable);
     const Tensor left = at::relu(s.ff / s.n - mean * mean - e.map.square() * usable);
     e.standard_error = ratio(left, usable * std::max(1.0, s.n - 2)).sqrt();
-  } else if (p.normalization == "coverage") {
+  } else if (p.divisor == "coverage") {
     e.map = ratio(s.fm, s.m);
     e.standard_error = ratio(at::relu(s.ffmm - 2 * e.map * s.fmm + e.map.square() * s.mm).sqrt(), s.m);
   } else {
@@ -164,6 +164,7 @@ Attribution rise(const Context& context, const RiseParams& p) {
   }
   const at::ScalarType type = context.network.dtype();
   Attribution a = map_attribution(at::stack(maps).to(type), p.centered || measure == Measure::kScore);
+  a.zero_is_neutral = p.centered;
   a.extra["standard-error"] = at::stack(errors).to(type);
   a.diagnostics = std::move(diagnostics);
   return a;

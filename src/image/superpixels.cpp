@@ -128,7 +128,8 @@ Superpixels slic_superpixels(const Image& image, int size, double compactness, i
                 " iterations; size and iterations must be >= 1 and compactness above 0");
   }
   if (size == 1) return single_pixels(image);
-  const cv::Mat lab = lab_of(image);
+  cv::Mat lab = lab_of(image);
+  cv::GaussianBlur(lab, lab, {3, 3}, 0);  // less ragged borders, as OpenCV's documentation advises
   // OpenCV wants at least one whole seed.
   size = std::min({size, image.width, image.height});
   if (size == 1) return single_pixels(image);

@@ -459,6 +459,8 @@ class Explainer {
     HeatmapOptions options;
     if (!request_.normalization.empty()) {
       options.normalization = find_normalization(request_.normalization);
+    } else if (!a.zero_is_neutral) {
+      options.normalization = Normalization::kMinMax;
     } else if (a.values.dim() == 4) {
       // Gradient maps have a few extreme pixels that would leave the rest dark.
       options.normalization = Normalization::kPercentile;
