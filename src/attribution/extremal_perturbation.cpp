@@ -65,14 +65,15 @@ class BlurPyramid {
   };
   Mixed apply(const Tensor& masks) const {
     const Tensor level = masks.unsqueeze(1) * static_cast<double>(kLevels - 1);
-    const Tensor low = level.floor().clamp(0, kLevels - 1);
+    // From below at 1, where a mask would otherwise get no gradient.
+    const Tensor low = level.floor().clamp(0, kLevels - 2);
     const auto at_level = [&](const Tensor& k) {
       Shape shape = levels_.sizes().vec();
       shape[0] = 1;
       const Tensor index = k.to(at::kLong).unsqueeze(1).expand({masks.size(0), 1, shape[1], shape[2], shape[3]});
       return levels_.unsqueeze(0).expand({masks.size(0), kLevels, shape[1], shape[2], shape[3]}).gather(1, index).squeeze(1);
     };
-    const Tensor below = at_level(low), step = at_level((low + 1).clamp_max(kLevels - 1)) - below;
+    const Tensor below = at_level(low), step = at_level(low + 1) - below;
     return {below + (level - low) * step, step * static_cast<double>(kLevels - 1)};
   }
 

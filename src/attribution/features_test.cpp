@@ -267,7 +267,7 @@ TEST(Features, AskTheSegmenterForDisplayColors) {
   ModelCard card;
   card.mean = {10, 20, 30};
   card.std = {2, 2, 2};
-  const Explainer n(random_network(Family::kPlain, 1), Random(1).normal({2, 3, 4, 6}), in_float64(), card);
+  const Explainer n(random_network(Family::kResidual, 1), Random(1).normal({2, 3, 4, 6}), in_float64(), card);
   Context context = n.context("0");
   Tensor seen;
   std::string spec;
@@ -303,7 +303,7 @@ TEST(Features, RefuseWhatTheyCannotUse) {
 
 TEST(Features, FillWithSegmentsIsEachSegmentsMeanColor) {
   const Tensor x = Random(1).normal({1, 3, 4, 6});
-  const Explainer n(random_network(Family::kPlain, 1), x);
+  const Explainer n(random_network(Family::kResidual, 1), x);
   const Context context = n.context("0");
   const Features f = features_of(context, "lime", "grid:2", 0);
   const Tensor expected = at::upsample_nearest2d(at::avg_pool2d(x, {2, 2}), {4, 6});

@@ -160,7 +160,8 @@ Tensor objective_gradient(const Problem& problem, const Tensor& masks, int64_t d
     };
     g = to_planes(context, gradients(context, request).gradients.at(input_value(context)));
   }
-  const Tensor objective = problem.p.l1 * (1 - leaf).abs().sum() +
+  // Without the bars of |1 - m|: m <= 1, and their derivative would be 0 where nothing is deleted yet.
+  const Tensor objective = problem.p.l1 * (1 - leaf).sum() +
                            problem.p.tv * total_variation(leaf, problem.p.beta) + (phi * g).sum();
   return torch::autograd::grad({objective}, {leaf})[0];
 }

@@ -53,26 +53,27 @@ FeatureScores sampled(const Context& context, const ShapleySamplingParams& p, co
   const Tensor injected = injected_rows(context, kId, "permutations", m);
   const int64_t count = injected.defined() ? injected.size(0) : p.samples;
   const bool paired = p.antithetic && !injected.defined();
-  // A constant number of passes per order keeps the share done right though images differ in their features.
-  const int64_t per_image = count * m, total = num_images(context) * per_image;
+  const int64_t per_image = count * (m - 1) + 2, start = image * per_image, total = num_images(context) * per_image;
   const Tensor ends =
-      game.values(at::stack({at::zeros({m}, at::kDouble), at::ones({m}, at::kDouble)}), image * per_image, total);
+      game.values(at::stack({at::zeros({m}, at::kDouble), at::ones({m}, at::kDouble)}), start, total);
   const double none = ends[0].item<double>(), all = ends[1].item<double>();
   at::Generator generator = at::detail::createCPUGenerator(context.seed);
   // The independent units are orders, or pairs of an order and its reverse. Welford's update.
+  int64_t k = 0;
+  const auto next = [&](const Tensor& order) {
+    return marginals(game, order, none, all, start + 2 + k++ * (m - 1), total);
+  };
   Tensor mean = at::zeros({m}, at::kDouble), squares = at::zeros({m}, at::kDouble);
   int64_t units = 0;
-  for (int64_t k = 0; k < count; ++units) {
-    Tensor order = injected.defined() ? injected[k].to(at::kLong)
+  for (; k < count; ++units) {
+    const Tensor order = injected.defined() ? injected[k].to(at::kLong)
                                       : at::randperm(m, generator, at::TensorOptions().dtype(at::kLong));
     if (injected.defined() && !std::get<0>(order.sort()).equal(at::arange(m, at::kLong))) {
       throw_usage(std::string(kId) + ": injected permutations: row " + std::to_string(k) + " is no permutation of 0.." +
                   std::to_string(m - 1));
     }
-    Tensor unit = marginals(game, order, none, all, image * per_image + k++ * m, total);
-    if (paired && k < count) {
-      unit = (unit + marginals(game, order.flip(0), none, all, image * per_image + k++ * m, total)) / 2;
-    }
+    Tensor unit = next(order);
+    if (paired && k < count) unit = (unit + next(order.flip(0))) / 2;
     const Tensor delta = unit - mean;
     mean = mean + delta / static_cast<double>(units + 1);
     squares = squares + delta * (unit - mean);
