@@ -70,7 +70,8 @@ class BlurPyramid {
     const auto at_level = [&](const Tensor& k) {
       Shape shape = levels_.sizes().vec();
       shape[0] = 1;
-      const Tensor index = k.to(at::kLong).unsqueeze(1).expand({masks.size(0), 1, shape[1], shape[2], shape[3]});
+      // Clamped for the sake of NaN, which is reported at the end.
+      const Tensor index = k.to(at::kLong).clamp(0, kLevels - 1).unsqueeze(1).expand({masks.size(0), 1, shape[1], shape[2], shape[3]});
       return levels_.unsqueeze(0).expand({masks.size(0), kLevels, shape[1], shape[2], shape[3]}).gather(1, index).squeeze(1);
     };
     const Tensor below = at_level(low), step = at_level(low + 1) - below;

@@ -94,7 +94,8 @@ Tensor jitter_of(const Problem& problem) {
     }
     return found->second.to(at::kCPU).to(at::kLong).contiguous();
   }
-  const int64_t most = std::llround(problem.p.jitter * problem.scale);
+  // At least a pixel, where any jitter is wanted.
+  const int64_t most = problem.p.jitter > 0 ? std::max<int64_t>(1, std::llround(problem.p.jitter * problem.scale)) : 0;
   at::Generator generator = at::detail::createCPUGenerator(problem.context.seed);
   return at::randint(-most, most + 1, {count, 2}, generator, at::TensorOptions().dtype(at::kLong));
 }

@@ -23,6 +23,13 @@ MethodCall quick(const Method& method) {
     if (spec.name == "steps") call.params["steps"] = "8";
     if (spec.name == "iterations") call.params["iterations"] = "20";
   }
+  // Regressions on some forty features need more than a handful of rows.
+  if (method.id == "lime" || method.id == "kernel-shap") call.params["samples"] = "120";
+  // Fewer steps than published must be larger, and follow the score rather than the area.
+  if (method.id == "extremal-perturbation") {
+    call.params["learning_rate"] = "0.5";
+    call.params["area_weight"] = "1";
+  }
   return call;
 }
 
@@ -241,8 +248,11 @@ TEST_P(EveryMethod, MirroredPictureHasTheMirroredMap) {
   const Graph graph = b.head("map", 4);
   const Tensor x = Random(5).normal({2, 3, 10, 12});
   const Explainer straight(graph, x), flipped(graph, x.flip({3}));
-  // Ranks of pixels that are equally visible are given in scan order, which mirroring changes.
-  if (GetParam() == "extremal-perturbation") GTEST_SKIP() << "breaks ties in scan order";
+  // The published penalties are not symmetric: equally visible pixels are ranked in scan order, and the total variation
+  // takes differences to the right and below.
+  if (GetParam() == "extremal-perturbation" || GetParam() == "meaningful-perturbation") {
+    GTEST_SKIP() << "its penalty is not symmetric";
+  }
   MethodCall even = call();
   // Cells that divide the picture evenly.
   for (const ParamSpec& spec : even.method->params) {
@@ -260,13 +270,11 @@ TEST_P(EveryMethod, MirroredPictureHasTheMirroredMap) {
   const Tensor regions = at::arange(120, at::kLong).remainder(11).view({1, 10, 12}).expand({2, 10, 12});
   const Tensor masks = Random(7).uniform({6, 10, 12});
   const Tensor design = GetParam() == "hsic" ? Random(8).uniform({6, 2, 2}).round() : Random(8).uniform({6, 2, 2, 2});
-  const Tensor jitter = at::arange(40, at::kLong).view({20, 2}).remainder(3) - 1;
   const Attribution a = explained(straight, noise, regions,
-                                  {{"masks", masks}, {"design", design.flatten(1)}, {"jitter", jitter}});
+                                  {{"masks", masks}, {"design", design.flatten(1)}});
   const Attribution m = explained(flipped, noise.flip({3}), regions.flip({2}),
                                   {{"masks", masks.flip({2})},
-                                   {"design", design.flip({-1}).flatten(1)},
-                                   {"jitter", jitter * at::tensor({1, -1}, at::TensorOptions(at::kLong))}});
+                                   {"design", design.flip({-1}).flatten(1)}});
   EXPECT_TRUE(within(m.map, a.map.flip({2}), {1e-9, 1e-9}));
   EXPECT_TRUE(within(m.values, a.values.flip({a.values.dim() - 1}), {1e-9, 1e-9}));
 }
@@ -379,7 +387,8 @@ TEST_P(EveryMethod, ConstantAndDeadPicturesStayFinite) {
     EXPECT_NEAR((a.map.max() - a.map.min()).item<double>(), 0, 1e-12);
     return;
   }
-  EXPECT_EQ(a.map.abs().max().item<double>(), 0);
+  // Where pictures that differ are compared, their scores may differ in the last bit with their place in a batch.
+  EXPECT_LE(a.map.abs().max().item<double>(), MethodCall::parse(GetParam()).method->family == "perturbation" ? 1e-14 : 0);
   EXPECT_FALSE(a.notes[0].empty());
 }
 
