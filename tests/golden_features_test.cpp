@@ -59,7 +59,8 @@ void compare_with_exact(const std::string& method, int64_t runs) {
   const Explainer net(load_onnx(golden->shared() + "/models/resnet20_cifar10.onnx"),
                       golden->load(shapley.at("case").get<std::string>() + "/input.npy"), NetworkOptions());
   const Tensor regions = regions_for(*golden, 32);
-  const Tensor exact = at::tensor(shapley.at("exact_shapley").get<std::vector<double>>(), at::TensorOptions(at::kDouble));
+  const Tensor exact =
+      at::tensor(shapley.at("exact_shapley").get<std::vector<double>>(), at::TensorOptions(at::kDouble));
   TensorList found;
   for (int64_t seed = 0; seed < runs; ++seed) {
     Context context = net.context(std::to_string(shapley.at("target").get<int64_t>()));

@@ -42,8 +42,9 @@ void describe(V& visit, ExtremalParams& p) {
         "Distance of the kernels; in pixels of a picture 224 wide, as are the next two.");
   visit("sigma", p.sigma, between(0.1, 1000), "Radius of the kernels, the smallest region there is.");
   visit("blur_sigma", p.blur_sigma, between(0.01, 1000), "Blur where the mask is 0.");
-  visit("smooth", p.smooth, between(0, 1), "Sigma of a final blur as a share of the shorter side; 0.09 in the paper's "
-                                           "pointing game.");
+  visit("smooth", p.smooth, between(0, 1),
+        "Sigma of a final blur as a share of the shorter side; 0.09 in the paper's "
+        "pointing game.");
   visit("score", p.score, one_of({"logit", "probability"}), "The number that is kept high.");
 }
 
@@ -71,8 +72,12 @@ class BlurPyramid {
       Shape shape = levels_.sizes().vec();
       shape[0] = 1;
       // Clamped for the sake of NaN, which is reported at the end.
-      const Tensor index = k.to(at::kLong).clamp(0, kLevels - 1).unsqueeze(1).expand({masks.size(0), 1, shape[1], shape[2], shape[3]});
-      return levels_.unsqueeze(0).expand({masks.size(0), kLevels, shape[1], shape[2], shape[3]}).gather(1, index).squeeze(1);
+      const Tensor index =
+          k.to(at::kLong).clamp(0, kLevels - 1).unsqueeze(1).expand({masks.size(0), 1, shape[1], shape[2], shape[3]});
+      return levels_.unsqueeze(0)
+          .expand({masks.size(0), kLevels, shape[1], shape[2], shape[3]})
+          .gather(1, index)
+          .squeeze(1);
     };
     const Tensor below = at_level(low), step = at_level(low + 1) - below;
     return {below + (level - low) * step, step * static_cast<double>(kLevels - 1)};
@@ -122,8 +127,8 @@ class Optimizer {
     double weight = p_.area_weight;
     for (int64_t k = 0; k < p_.iterations; ++k) {
       const Tensor mask = masks_.with_margin(p);
-      const Tensor towards = masks_.uncrop(reward_gradient(masks_.crop(mask), k % 2 == 1), mask) -
-                             weight * area_gradient(mask);
+      const Tensor towards =
+          masks_.uncrop(reward_gradient(masks_.crop(mask), k % 2 == 1), mask) - weight * area_gradient(mask);
       const Tensor g = masks_.backward(p, mask, towards);
       // Momentum with dampening: the first step is taken in full.
       velocity = velocity.defined() ? kMomentum * velocity + (1 - kMomentum) * g : g;
@@ -195,9 +200,10 @@ class Optimizer {
     const Tensor f = final_scores(masks);
     const int64_t per_step = p_.variant == "dual" ? 2 : 1;
     Result result;
-    result.diagnostics = {{"score_clean", f[0].item<double>()},
-                          {"score_blurred", f[1].item<double>()},
-                          {"passes", static_cast<double>(2 * per_step * p_.iterations * static_cast<int64_t>(areas_.size()))}};
+    result.diagnostics = {
+        {"score_clean", f[0].item<double>()},
+        {"score_blurred", f[1].item<double>()},
+        {"passes", static_cast<double>(2 * per_step * p_.iterations * static_cast<int64_t>(areas_.size()))}};
     for (size_t i = 0; i < areas_.size(); ++i) {
       const auto k = static_cast<int64_t>(i);
       const std::string suffix = areas_.size() == 1 ? "" : "_" + std::to_string(i + 1);

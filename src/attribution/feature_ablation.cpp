@@ -44,10 +44,9 @@ Attribution feature_ablation(const Context& context, const FeatureAblationParams
 }  // namespace
 
 Method feature_ablation_method() {
-  return make_method<FeatureAblationParams>(kId, "Feature ablation", "perturbation",
-                                            "What the score loses when one superpixel or region is removed.",
-                                            kKokhlikyan2020, kNeedsTarget | kNeedsBaseline, kScalesWithLogit,
-                                            feature_ablation);
+  return make_method<FeatureAblationParams>(
+      kId, "Feature ablation", "perturbation", "What the score loses when one superpixel or region is removed.",
+      kKokhlikyan2020, kNeedsTarget | kNeedsBaseline, kScalesWithLogit, feature_ablation);
 }
 
 }  // namespace pellucid

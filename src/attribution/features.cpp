@@ -18,7 +18,8 @@ namespace {
 constexpr int64_t kUsualFeatures = 50;
 
 Tensor grid_labels(int64_t height, int64_t width, int64_t size) {
-  const Tensor y = at::arange(height, at::kLong).div(size, "floor"), x = at::arange(width, at::kLong).div(size, "floor");
+  const Tensor y = at::arange(height, at::kLong).div(size, "floor"),
+               x = at::arange(width, at::kLong).div(size, "floor");
   return y.unsqueeze(1) * ((width + size - 1) / size) + x.unsqueeze(0);
 }
 
@@ -41,10 +42,10 @@ Spec parse_segments(const std::string& owner, const std::string& text, int64_t h
   const size_t colon = text.find(':');
   Spec spec{text.substr(0, colon), 0};
   const bool known = spec.kind == "slic" || spec.kind == "seeds" || spec.kind == "grid";
-  const bool number = colon == std::string::npos || (parse_int(text.substr(colon + 1), spec.number) && spec.number >= 1);
+  const bool number =
+      colon == std::string::npos || (parse_int(text.substr(colon + 1), spec.number) && spec.number >= 1);
   if (!known || !number) {
-    throw_usage(owner + ": segments is '" + printable(text) + "'; it must be " + kSegmentsAccepts +
-                " (default slic)");
+    throw_usage(owner + ": segments is '" + printable(text) + "'; it must be " + kSegmentsAccepts + " (default slic)");
   }
   if (spec.number == 0) {
     const double side = std::sqrt(static_cast<double>(height * width) / static_cast<double>(kUsualFeatures));
@@ -142,8 +143,7 @@ Attribution explain_features(const Context& context, const std::string& owner, c
       found.diagnostics["mean_standard_error"] = found.standard_errors.mean().item<double>();
       found.diagnostics["max_standard_error"] = found.standard_errors.max().item<double>();
     }
-    found.notes.insert(found.notes.begin(),
-                       "features: " + std::to_string(features.count) + " of " + features.source);
+    found.notes.insert(found.notes.begin(), "features: " + std::to_string(features.count) + " of " + features.source);
     diagnostics.push_back(std::move(found.diagnostics));
     notes.push_back(std::move(found.notes));
   }

@@ -32,9 +32,7 @@ Graph two_layers(const Tensor& first, const Tensor& bias, const Tensor& second) 
 
 Graph and_graph() { return two_layers(doubles({1, 1}, {1, 2}), doubles({-1}, {1}), doubles({1}, {1})); }
 /// max(a, b) = relu(a - b) + relu(b) for b >= 0.
-Graph max_graph() {
-  return two_layers(doubles({1, -1, 0, 1}, {2, 2}), doubles({0, 0}, {2}), doubles({1, 1}, {2}));
-}
+Graph max_graph() { return two_layers(doubles({1, -1, 0, 1}, {2, 2}), doubles({0, 0}, {2}), doubles({1, 1}, {2})); }
 Graph random_graph(int64_t players, uint64_t seed) {
   Random random(seed);
   return two_layers(random.normal({6, players}), random.normal({6}), random.normal({6}));
@@ -173,10 +171,12 @@ TEST(ShapleySampling, OwnPermutationsComeWithinTheirStandardErrors) {
 
 TEST(ShapleySampling, RefusesWhatIsNoPermutation) {
   const Explainer n(random_graph(3, 4), Random(5).normal({1, 1, 1, 3}));
-  expect_error(ErrorKind::kUsage, "shapley-sampling: injected permutations: row 0 is no permutation of 0..2",
-               [&] { explain(n, "shapley-sampling", {{"permutations", doubles({0, 0, 2}, {1, 3})}}); });
-  expect_error(ErrorKind::kUsage, "shapley-sampling: injected permutations have shape [1,2]; [n,3] was expected",
-               [&] { explain(n, "shapley-sampling", {{"permutations", doubles({0, 1}, {1, 2})}}); });
+  expect_error(ErrorKind::kUsage, "shapley-sampling: injected permutations: row 0 is no permutation of 0..2", [&] {
+    explain(n, "shapley-sampling", {{"permutations", doubles({0, 0, 2}, {1, 3})}});
+  });
+  expect_error(ErrorKind::kUsage, "shapley-sampling: injected permutations have shape [1,2]; [n,3] was expected", [&] {
+    explain(n, "shapley-sampling", {{"permutations", doubles({0, 1}, {1, 2})}});
+  });
 }
 
 // F8: contributions 4, 3, 2, 1.
@@ -211,8 +211,8 @@ TEST(Lime, IsTheWeightedRidgeOfItsDefinition) {
   const Tensor z = Random(5).uniform({30, 4}).round();
   const Tensor y = n.logits(z.view({30, 1, 1, 4}) * n.input).select(1, 0);
   for (const double penalty : {1.0, 0.1}) {
-    const Attribution a = explain(
-        n, "lime:fill=zero,score=logit,ridge_penalty=" + number_text(penalty), {{"coalitions", z}});
+    const Attribution a =
+        explain(n, "lime:fill=zero,score=logit,ridge_penalty=" + number_text(penalty), {{"coalitions", z}});
     const Tensor expected = ridge_by_definition(z, y, 0.25, penalty);
     EXPECT_TRUE(within(a.values.flatten(), expected.narrow(0, 0, 4), kExact));
     EXPECT_NEAR(a.diagnostics[0].at("intercept"), expected[4].item<double>(), 1e-10);
@@ -224,7 +224,8 @@ TEST(Lime, LassoMeetsItsConditionsOfOptimality) {
   const Explainer n(random_graph(6, 3), Random(4).normal({1, 1, 1, 6}));
   const Tensor z = Random(5).uniform({60, 6}).round();
   const double penalty = 0.05;
-  const Attribution a = explain(n, "lime:fill=zero,score=logit,surrogate=lasso,lasso_penalty=0.05", {{"coalitions", z}});
+  const Attribution a =
+      explain(n, "lime:fill=zero,score=logit,surrogate=lasso,lasso_penalty=0.05", {{"coalitions", z}});
   const Tensor w = a.values.flatten(), y = n.logits(z.view({60, 1, 1, 6}) * n.input).select(1, 0);
   const Tensor d = 1 - (z.sum(1) / 6).sqrt(), weight = at::exp(-d * d / (2 * 0.25 * 0.25));
   const Tensor left = y - at::mv(z, w) - a.diagnostics[0].at("intercept");
@@ -289,8 +290,7 @@ TEST(Features, RefuseWhatTheyCannotUse) {
   Context context = n.context("0");
   for (const std::string bad : {"slick", "slic:", "grid:0", "seeds:-3", "grid:x"}) {
     expect_error(ErrorKind::kUsage,
-                 "lime: segments is '" + bad +
-                     "'; it must be slic[:SIZE], seeds[:COUNT] or grid[:SIZE] (default slic)",
+                 "lime: segments is '" + bad + "'; it must be slic[:SIZE], seeds[:COUNT] or grid[:SIZE] (default slic)",
                  [&] { features_of(context, "lime", bad, 0); });
   }
   context.regions = at::zeros({1, 20, 29}, at::kLong);
@@ -329,9 +329,9 @@ class CountingProgress : public Progress {
 // A budget of one byte leaves one picture to a pass; numbers stay the same, progress grows, cancelling stops.
 TEST(Features, StreamWithinTheMemoryBudgetAndStopWhenAsked) {
   const Explainer n(random_network(Family::kPlain, 1), Random(1).normal({2, 3, 12, 12}));
-  for (const std::string method : {"lime:samples=20", "kernel-shap:samples=20", "shapley-sampling:samples=2",
-                                   "feature-ablation", "rise:samples=20", "sobol:samples=2,grid=2",
-                                   "hsic:samples=20,grid=2"}) {
+  for (const std::string method :
+       {"lime:samples=20", "kernel-shap:samples=20", "shapley-sampling:samples=2", "feature-ablation",
+        "rise:samples=20", "sobol:samples=2,grid=2", "hsic:samples=20,grid=2"}) {
     const MethodCall call = MethodCall::parse(method);
     Context context = n.context("0");
     const Tensor whole = attribute(call, context).values;

@@ -46,8 +46,9 @@ class CoalitionDesign {
     double mass = 0;
     for (int64_t k = 1; 2 * k <= players; ++k) {
       const double twice = 2 * k == players ? 1 : 2;
-      sizes_.push_back({twice * static_cast<double>(players - 1) / (static_cast<double>(k) * static_cast<double>(players - k)),
-                        twice * choose(players, k)});
+      sizes_.push_back(
+          {twice * static_cast<double>(players - 1) / (static_cast<double>(k) * static_cast<double>(players - k)),
+           twice * choose(players, k)});
       mass += sizes_.back().mass;
     }
     for (Size& s : sizes_) s.mass /= mass;
@@ -163,9 +164,9 @@ FeatureScores shapley_values(const Context& context, const KernelShapParams& p, 
   RegressionMoments moments(m - 1);
   for (int64_t begin = 0; begin < count && m > 1; begin += kBlock) {
     const int64_t n = std::min(kBlock, count - begin);
-    const auto [kept, weights] = injected.defined()
-                                     ? std::pair<Tensor, Tensor>{injected.narrow(0, begin, n), at::ones({n}, at::kDouble)}
-                                     : design.next(n);
+    const auto [kept, weights] =
+        injected.defined() ? std::pair<Tensor, Tensor>{injected.narrow(0, begin, n), at::ones({n}, at::kDouble)}
+                           : design.next(n);
     // The last value is what the others leave of v(all) - v(none).
     const Tensor last = kept.narrow(1, m - 1, 1);
     const Tensor y = game.values(kept, done + 2 + begin, total) - none - last.squeeze(1) * change;
@@ -173,8 +174,8 @@ FeatureScores shapley_values(const Context& context, const KernelShapParams& p, 
   }
   FeatureScores found;
   bool singular = false;
-  const Tensor others = m > 1 ? solve_normal_equations(moments.gram(), moments.correlation(), &singular)
-                              : at::zeros({0}, at::kDouble);
+  const Tensor others =
+      m > 1 ? solve_normal_equations(moments.gram(), moments.correlation(), &singular) : at::zeros({0}, at::kDouble);
   found.values = at::cat({others, (ends[1] - ends[0] - others.sum()).view({1})});
   const bool exact = !injected.defined() && design.exact();
   found.diagnostics = {{"passes", static_cast<double>(count + 2)},

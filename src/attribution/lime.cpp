@@ -31,7 +31,8 @@ void describe(V& visit, LimeParams& p) {
   visit("score", p.score, one_of({"probability", "logit"}), "The number that the surrogate predicts.");
   visit("surrogate", p.surrogate, one_of({"ridge", "lasso"}), "The regression that is fitted.");
   visit("kernel_width", p.kernel_width, between(1e-6, 1e6), "Width of the kernel on the cosine distance.");
-  visit("ridge_penalty", p.ridge_penalty, between(0, 1e12), "Weight of the squared coefficients beside the weighted sum of squares.");
+  visit("ridge_penalty", p.ridge_penalty, between(0, 1e12),
+        "Weight of the squared coefficients beside the weighted sum of squares.");
   visit("lasso_penalty", p.lasso_penalty, between(0, 1e12),
         "Weight of the absolute coefficients beside half the weighted mean of squares.");
 }
@@ -67,7 +68,9 @@ FeatureScores surrogate(const Context& context, const LimeParams& p, const Featu
     bool singular = false;
     found.values =
         solve_normal_equations(gram + p.ridge_penalty * at::eye(m, at::TensorOptions(at::kDouble)), c, &singular);
-    if (singular) found.notes.push_back("lime: too few samples for these superpixels without a penalty; the solution of least norm is shown");
+    if (singular)
+      found.notes.push_back(
+          "lime: too few samples for these superpixels without a penalty; the solution of least norm is shown");
   } else {
     found.values = solve_lasso(gram, c, p.lasso_penalty * moments.total_weight());
   }

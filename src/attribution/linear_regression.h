@@ -13,11 +13,11 @@ class RegressionMoments {
   void add(const Tensor& rows, const Tensor& targets, const Tensor& weights);
 
   double total_weight() const { return weight_; }
-  Tensor row_mean() const;     ///< [M]
-  double target_mean() const;  ///< Weighted.
-  Tensor gram() const { return gram_; }              ///< sum of weight z z^T, [M,M]
-  Tensor correlation() const { return products_; }   ///< sum of weight y z, [M]
-  Tensor centered_gram() const;                      ///< The same about the weighted means.
+  Tensor row_mean() const;                          ///< [M]
+  double target_mean() const;                       ///< Weighted.
+  Tensor gram() const { return gram_; }             ///< sum of weight z z^T, [M,M]
+  Tensor correlation() const { return products_; }  ///< sum of weight y z, [M]
+  Tensor centered_gram() const;                     ///< The same about the weighted means.
   Tensor centered_correlation() const;
   double centered_square() const;  ///< sum of weight (y - mean)^2
 

@@ -112,8 +112,8 @@ Start smallest_disc(const Problem& problem, int64_t image) {
   const auto centers = [](int64_t cells) {
     return (at::arange(cells, at::kDouble) + 0.5) / static_cast<double>(cells) * 2 - 1;
   };
-  const Tensor radius = (centers(problem.rows).square().unsqueeze(1) + centers(problem.columns).square().unsqueeze(0))
-                            .sqrt();
+  const Tensor radius =
+      (centers(problem.rows).square().unsqueeze(1) + centers(problem.columns).square().unsqueeze(0)).sqrt();
   // 0, 1/24, ... of the half diagonal; the last covers every cell.
   const Tensor radii = at::arange(kRadii + 1, at::kDouble) / static_cast<double>(kRadii) * std::sqrt(2.0);
   const Tensor masks =
@@ -154,16 +154,16 @@ Tensor objective_gradient(const Problem& problem, const Tensor& masks, int64_t d
   Tensor g;
   {
     at::NoGradGuard no_grad;
-    GradientRequest request{from_planes(context, phi.detach()).contiguous(), all_rows(context), {input_value(context)},
-                            {}};
+    GradientRequest request{
+        from_planes(context, phi.detach()).contiguous(), all_rows(context), {input_value(context)}, {}};
     request.score = [&](const BoundTarget& target, const Tensor& value) {
       return measured(target, problem.measure, value);
     };
     g = to_planes(context, gradients(context, request).gradients.at(input_value(context)));
   }
   // Without the bars of |1 - m|: m <= 1, and their derivative would be 0 where nothing is deleted yet.
-  const Tensor objective = problem.p.l1 * (1 - leaf).sum() +
-                           problem.p.tv * total_variation(leaf, problem.p.beta) + (phi * g).sum();
+  const Tensor objective =
+      problem.p.l1 * (1 - leaf).sum() + problem.p.tv * total_variation(leaf, problem.p.beta) + (phi * g).sum();
   return torch::autograd::grad({objective}, {leaf})[0];
 }
 
@@ -198,8 +198,7 @@ Attribution meaningful_perturbation(const Context& context, const MeaningfulPara
   const Tensor jitter = jitter_of(problem);
   Adam adam(p.learning_rate);
   for (int64_t k = 0; k < p.iterations; ++k) {
-    const Tensor g =
-        objective_gradient(problem, mask, jitter[k][0].item<int64_t>(), jitter[k][1].item<int64_t>());
+    const Tensor g = objective_gradient(problem, mask, jitter[k][0].item<int64_t>(), jitter[k][1].item<int64_t>());
     mask = adam.step(mask, g).clamp(0, 1);
     if (context.progress) {
       context.progress->report(static_cast<double>(k + 1), static_cast<double>(p.iterations), "mask steps");

@@ -57,8 +57,8 @@ TEST(Rise, LinearScoreOverAllMasks) {
   const Tensor expected = doubles({7, 6.5, 6, 5.5}, {1, 2, 2});
   EXPECT_TRUE(within(explain(n, "rise:score=logit", masks).values, expected, kExact));
   EXPECT_TRUE(within(explain(n, "rise:score=logit,divisor=expected", masks).values, expected, kExact));
-  EXPECT_TRUE(within(explain(n, "rise:score=logit,centered=true", masks).values, doubles({4, 3, 2, 1}, {1, 2, 2}),
-                     kExact));
+  EXPECT_TRUE(
+      within(explain(n, "rise:score=logit,centered=true", masks).values, doubles({4, 3, 2, 1}, {1, 2, 2}), kExact));
 }
 
 TEST(Rise, StandardErrorsAreThoseOfTheirEstimators) {
@@ -71,10 +71,10 @@ TEST(Rise, StandardErrorsAreThoseOfTheirEstimators) {
   EXPECT_TRUE(within(expected.extra.at("standard-error")[0], mf.std(0, false) / std::sqrt(50.0) / 0.5, kExact));
   const Attribution covered = explain(n, "rise:score=logit", {{"masks", m}});
   const Tensor left = mf - covered.values[0] * m;
-  EXPECT_TRUE(within(covered.extra.at("standard-error")[0],
-                     left.square().mean(0).sqrt() / std::sqrt(50.0) / m.mean(0), kExact));
-  EXPECT_NEAR(covered.diagnostics[0].at("max_standard_error"),
-              covered.extra.at("standard-error").max().item<double>(), 1e-12);
+  EXPECT_TRUE(within(covered.extra.at("standard-error")[0], left.square().mean(0).sqrt() / std::sqrt(50.0) / m.mean(0),
+                     kExact));
+  EXPECT_NEAR(covered.diagnostics[0].at("max_standard_error"), covered.extra.at("standard-error").max().item<double>(),
+              1e-12);
 }
 
 /// The published masks, pixel by pixel: cells brought up to (s + 1) cells of ceil(H / s) pixels, then a random crop.
@@ -124,8 +124,9 @@ TEST(Rise, ConstantScoreGivesTheScore) {
 
 TEST(Rise, RefusesMasksOfAnotherSize) {
   const Explainer n(linear_graph(at::zeros({6, 6}, at::kDouble)), Random(1).normal({1, 1, 6, 6}));
-  expect_error(ErrorKind::kUsage, "rise: injected masks have shape [4,6,5]; [n,6,6] was expected",
-               [&] { explain(n, "rise", {{"masks", at::ones({4, 6, 5})}}); });
+  expect_error(ErrorKind::kUsage, "rise: injected masks have shape [4,6,5]; [n,6,6] was expected", [&] {
+    explain(n, "rise", {{"masks", at::ones({4, 6, 5})}});
+  });
   expect_error(ErrorKind::kUsage, "rise: fill is 'black+white'; one fill alone was expected",
                [&] { explain(n, "rise:fill=black+white"); });
 }

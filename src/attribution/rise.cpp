@@ -3,8 +3,8 @@
 //   S(q) = sum_i f(x * M_i) M_i(q) / (N p)
 // Masks are drawn as the authors' code does: a grid of Bernoulli(p) cells brought up bilinearly by one cell more than
 // the picture needs, and a random crop of it. The default divides by sum_i M_i(q) instead of its expectation N p, which
-// takes the coverage pattern out. Even for a linear score the map is p sum_j c_j + (1 - p) c_q: affine in the truth, its
-// zero without meaning. `centered` gives cov(f, M(q)) / var(M(q)), which is c_q there.
+// takes the coverage pattern out. Even for a linear score the map is p sum_j c_j + (1 - p) c_q: affine in the truth,
+// its zero without meaning. `centered` gives cov(f, M(q)) / var(M(q)), which is c_q there.
 
 #include <ATen/CPUGeneratorImpl.h>
 
@@ -173,8 +173,9 @@ Attribution rise(const Context& context, const RiseParams& p) {
 }  // namespace
 
 Method rise_method() {
-  return make_method<RiseParams>(kId, "RISE", "perturbation", "Mean score over random masks that leave a pixel visible.",
-                                 kPetsiuk2018, kNeedsTarget | kNeedsBaseline, kNonNegative | kStochastic, rise);
+  return make_method<RiseParams>(kId, "RISE", "perturbation",
+                                 "Mean score over random masks that leave a pixel visible.", kPetsiuk2018,
+                                 kNeedsTarget | kNeedsBaseline, kNonNegative | kStochastic, rise);
 }
 
 }  // namespace pellucid

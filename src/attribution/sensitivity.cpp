@@ -18,9 +18,9 @@ namespace {
 constexpr Paper kFel2021{"fel2021", "Fel, Cadene, Chalvidal, Cord, Vigouroux, Serre",
                          "Look at the Variance! Efficient Black-box Explanations with Sobol-based Sensitivity Analysis",
                          "NeurIPS", 2021};
-constexpr Paper kNovello2022{
-    "novello2022", "Novello, Fel, Vigouroux",
-    "Making Sense of Dependence: Efficient Black-box Explanations Using Dependence Measure", "NeurIPS", 2022};
+constexpr Paper kNovello2022{"novello2022", "Novello, Fel, Vigouroux",
+                             "Making Sense of Dependence: Efficient Black-box Explanations Using Dependence Measure",
+                             "NeurIPS", 2022};
 const char* const kFillAccepts = "black, white, gray, zero, mean, blur[:SIGMA] or noise[:SEED]";
 
 struct SobolParams {
@@ -85,8 +85,7 @@ Tensor sobol_points(int64_t count, int64_t dimensions, uint64_t seed) {
   at::_sobol_engine_scramble_(state, scrambling, dimensions);
   const Tensor first = (shift.to(at::kDouble) / std::ldexp(1.0, kBits)).unsqueeze(0);
   if (count == 1) return first;
-  return at::cat(
-      {first, std::get<0>(at::_sobol_engine_draw(shift, count - 1, state, dimensions, 0, at::kDouble))});
+  return at::cat({first, std::get<0>(at::_sobol_engine_draw(shift, count - 1, state, dimensions, 0, at::kDouble))});
 }
 
 /// Binary Latin hypercube [count,dimensions]: each column has its two values equally often.
@@ -191,8 +190,8 @@ Attribution hsic(const Context& context, const HsicParams& p) {
 
 Method sobol_method() {
   return make_method<SobolParams>("sobol", "Sobol attribution", "perturbation",
-                                  "Share of the score's variance that involves a cell, interactions included.", kFel2021,
-                                  kNeedsTarget | kNeedsBaseline, kNonNegative | kStochastic, sobol);
+                                  "Share of the score's variance that involves a cell, interactions included.",
+                                  kFel2021, kNeedsTarget | kNeedsBaseline, kNonNegative | kStochastic, sobol);
 }
 
 Method hsic_method() {

@@ -28,7 +28,8 @@ template <class V>
 void describe(V& visit, ShapleySamplingParams& p) {
   visit("samples", p.samples, integer_between(1, 1000000),
         "Orders of the features; each costs as many passes as there are features.");
-  visit("antithetic", p.antithetic, Flag{}, "Every second order is the reverse of the one before; lowers the variance.");
+  visit("antithetic", p.antithetic, Flag{},
+        "Every second order is the reverse of the one before; lowers the variance.");
   visit("segments", p.segments, TextLike{kSegmentsAccepts}, "Features, where the user gives no regions.");
   visit("fill", p.fill, TextLike{kFeatureFillAccepts}, "What replaces a feature that is absent.");
   visit("score", p.score, one_of({"logit", "probability"}), "The number that is shared out.");
@@ -54,8 +55,7 @@ FeatureScores sampled(const Context& context, const ShapleySamplingParams& p, co
   const int64_t count = injected.defined() ? injected.size(0) : p.samples;
   const bool paired = p.antithetic && !injected.defined();
   const int64_t per_image = count * (m - 1) + 2, start = image * per_image, total = num_images(context) * per_image;
-  const Tensor ends =
-      game.values(at::stack({at::zeros({m}, at::kDouble), at::ones({m}, at::kDouble)}), start, total);
+  const Tensor ends = game.values(at::stack({at::zeros({m}, at::kDouble), at::ones({m}, at::kDouble)}), start, total);
   const double none = ends[0].item<double>(), all = ends[1].item<double>();
   at::Generator generator = at::detail::createCPUGenerator(context.seed);
   // The independent units are orders, or pairs of an order and its reverse. Welford's update.
@@ -67,7 +67,7 @@ FeatureScores sampled(const Context& context, const ShapleySamplingParams& p, co
   int64_t units = 0;
   for (; k < count; ++units) {
     const Tensor order = injected.defined() ? injected[k].to(at::kLong)
-                                      : at::randperm(m, generator, at::TensorOptions().dtype(at::kLong));
+                                            : at::randperm(m, generator, at::TensorOptions().dtype(at::kLong));
     if (injected.defined() && !std::get<0>(order.sort()).equal(at::arange(m, at::kLong))) {
       throw_usage(std::string(kId) + ": injected permutations: row " + std::to_string(k) + " is no permutation of 0.." +
                   std::to_string(m - 1));
@@ -89,9 +89,8 @@ FeatureScores sampled(const Context& context, const ShapleySamplingParams& p, co
 }
 
 Attribution shapley_sampling(const Context& context, const ShapleySamplingParams& p) {
-  return explain_features(
-      context, kId, p.segments, p.fill, measure_from(p.score),
-      [&](const FeatureGame& game, int64_t image) { return sampled(context, p, game, image); });
+  return explain_features(context, kId, p.segments, p.fill, measure_from(p.score),
+                          [&](const FeatureGame& game, int64_t image) { return sampled(context, p, game, image); });
 }
 
 }  // namespace

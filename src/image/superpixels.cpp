@@ -86,7 +86,8 @@ std::vector<int> without_crumbs(std::vector<int> labels, int width, int height, 
 std::vector<int> vector_from(const cv::Mat& labels) {
   std::vector<int> result(labels.total());
   for (int y = 0; y < labels.rows; ++y) {
-    std::copy(labels.ptr<int>(y), labels.ptr<int>(y) + labels.cols, result.begin() + static_cast<ptrdiff_t>(y) * labels.cols);
+    std::copy(labels.ptr<int>(y), labels.ptr<int>(y) + labels.cols,
+              result.begin() + static_cast<ptrdiff_t>(y) * labels.cols);
   }
   return result;
 }
@@ -133,8 +134,7 @@ Superpixels slic_superpixels(const Image& image, int size, double compactness, i
   // OpenCV wants at least one whole seed.
   size = std::min({size, image.width, image.height});
   if (size == 1) return single_pixels(image);
-  const auto slic =
-      cv::ximgproc::createSuperpixelSLIC(lab, cv::ximgproc::SLIC, size, static_cast<float>(compactness));
+  const auto slic = cv::ximgproc::createSuperpixelSLIC(lab, cv::ximgproc::SLIC, size, static_cast<float>(compactness));
   slic->iterate(iterations);
   slic->enforceLabelConnectivity();
   cv::Mat labels;

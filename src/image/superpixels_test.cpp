@@ -19,9 +19,8 @@ Image quarters(int width, int height) {
     for (int x = 0; x < width; ++x) {
       for (int c = 0; c < 3; ++c) {
         state = state * 1664525u + 1013904223u;
-        image.at(x, y)[c] =
-            static_cast<uint8_t>(colors[(y >= height / 2) * 2 + (x >= width / 2)][static_cast<size_t>(c)] +
-                                 (state >> 28));
+        image.at(x, y)[c] = static_cast<uint8_t>(
+            colors[(y >= height / 2) * 2 + (x >= width / 2)][static_cast<size_t>(c)] + (state >> 28));
       }
     }
   }
