@@ -143,7 +143,7 @@ Superpixels slic_superpixels(const Image& image, int size, double compactness = 
 
 /// About `count` of them (seldom exactly), refined from a grid so that their color histograms are pure.
 /// Van den Bergh, Boix, Roig, de Capitani, Van Gool. "SEEDS: Superpixels Extracted via Energy-Driven Sampling". ECCV
-/// 2012. Throws Error(kUsage) when a number is not positive.
+/// 2012. SLIC instead where a side is below 8 pixels. Throws Error(kUsage) when a number is not positive.
 Superpixels seeds_superpixels(const Image& image, int count, int iterations = 10);
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -151,6 +151,12 @@ Superpixels seeds_superpixels(const Image& image, int count, int iterations) {
   const int64_t pixels = static_cast<int64_t>(image.width) * image.height;
   if (count == 1) return {image.width, image.height, 1, std::vector<int>(static_cast<size_t>(pixels), 0)};
   if (count >= pixels) return single_pixels(image);
+  // OpenCV's SEEDS crashes on pictures one pixel wide; on other slivers its blocks mean little.
+  constexpr int kSmallestSide = 8;
+  if (std::min(image.width, image.height) < kSmallestSide) {
+    const double side = std::sqrt(static_cast<double>(pixels) / static_cast<double>(count));
+    return slic_superpixels(image, std::max(1, static_cast<int>(std::lround(side))), 10, iterations);
+  }
   // Four levels of blocks, the custom, need superpixels of at least 8 pixels along each side.
   int levels = 1;
   while (levels < 4 && pixels / count >= (int64_t{4} << (2 * levels))) ++levels;
