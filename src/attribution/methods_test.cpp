@@ -31,7 +31,7 @@ MethodCall quick(const Method& method) {
   if (method.id == "lime" || method.id == "kernel-shap") call.params["samples"] = "120";
   // Fewer steps than published must be larger, and follow the score rather than the area.
   if (method.id == "extremal-perturbation") {
-    call.params["learning_rate"] = "0.5";
+    call.params["learning_rate"] = "20";
     call.params["area_weight"] = "1";
   }
   return call;
