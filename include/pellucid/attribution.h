@@ -28,8 +28,8 @@ struct Context {
   int64_t memory_budget = int64_t{256} << 20;
   /// Features of a user's own, int64 [N,H,W] with labels 0..M-1, for methods that perturb regions.
   Tensor regions = {};
-  /// Superpixels of one picture [C,H,W] in display range: `spec` is "slic:SIZE", "seeds:COUNT" or "grid:SIZE", the
-  /// result int64 [H,W] with labels 0..M-1. Set by who can segment pictures; without it only grids are to be had.
+  /// Superpixels of one picture [C,H,W] in display range: `spec` is "slic:SIZE" or "seeds:COUNT", the result
+  /// int64 [H,W] with labels 0..M-1. Set by who can segment pictures; without it only grids are to be had.
   std::function<Tensor(const Tensor& display, const std::string& spec)> segmenter = {};
   /// Pictures to compare with [M,...], in the model domain, for methods with a distribution of baselines.
   Tensor background = {};
@@ -46,9 +46,12 @@ struct Attribution {
   /// bilinearly with half-pixel centres.
   Tensor map;
   bool is_signed = true;  ///< Whether `map` may be negative.
+  /// Whether 0 in `map` says "no evidence"; if not, only differences within it mean something.
+  bool zero_is_neutral = true;
   std::string reduction;  ///< How channels were reduced: "max-abs", "sum", "none".
   std::vector<ValueId> layers;
   std::map<ValueId, Tensor> layer_values;                  ///< With several layers, the raw map of each.
+  std::map<std::string, Tensor> extra;                     ///< More maps [N,H,W] by name: "standard-error", "features".
   std::vector<std::map<std::string, double>> diagnostics;  ///< Per image: completeness gap, passes, ...
   std::vector<std::vector<std::string>> notes;  ///< Per image: why a map is blank, which rule matched nothing, ...
   std::map<std::string, int64_t> rule_uses;
@@ -76,7 +79,7 @@ enum MethodProperty : unsigned {
 struct Method {
   std::string id;
   std::string title;
-  std::string family;   ///< "gradient", "cam" or "baseline".
+  std::string family;   ///< "gradient", "propagation", "cam", "perturbation" or "baseline".
   std::string summary;  ///< One line.
   Paper paper;
   unsigned needs = 0;

@@ -125,6 +125,28 @@ Letterboxed letterbox(const Image& image, int width, int height, Color fill = {1
 std::vector<float> resize_map(const float* map, int height, int width, int out_height, int out_width);
 
 // ---------------------------------------------------------------------------------------------------------------------
+// Superpixels
+
+/// A partition of a picture into connected pieces.
+struct Superpixels {
+  int width = 0;
+  int height = 0;
+  int count = 0;            ///< M
+  std::vector<int> labels;  ///< height * width, 0..M-1 in scan order of their first pixels; each 4-connected.
+};
+
+/// Clusters of color (CIELAB) and position about `size` pixels wide; the same picture always gives the same ones.
+/// Larger `compactness` makes rounder ones. Pieces below an eighth of size * size pixels join a neighbour.
+/// Achanta, Shaji, Smith, Lucchi, Fua, Susstrunk. "SLIC Superpixels Compared to State-of-the-Art Superpixel Methods".
+/// TPAMI 2012. Throws Error(kUsage) when a number is not positive.
+Superpixels slic_superpixels(const Image& image, int size, double compactness = 10, int iterations = 10);
+
+/// About `count` of them (seldom exactly), refined from a grid so that their color histograms are pure.
+/// Van den Bergh, Boix, Roig, de Capitani, Van Gool. "SEEDS: Superpixels Extracted via Energy-Driven Sampling". ECCV
+/// 2012. SLIC instead where a side is below 8 pixels. Throws Error(kUsage) when a number is not positive.
+Superpixels seeds_superpixels(const Image& image, int count, int iterations = 10);
+
+// ---------------------------------------------------------------------------------------------------------------------
 // Color maps
 
 enum class ColorMapKind {

@@ -190,6 +190,7 @@ struct ExplainedMap {
   std::vector<std::string> layers;
   std::string overlay_file, values_file, input_file;
   std::map<std::string, std::string> layer_files;  ///< Layer name -> its raw map, when several layers are fused.
+  std::map<std::string, std::string> extra_files;  ///< Further maps by name: "standard-error", "features".
   double lowest = 0, highest = 0;                  ///< Of the map at input resolution.
   bool is_signed = false;
   std::string reduction;

@@ -172,6 +172,15 @@ Method fem_method();
 Method finer_cam_method();
 Method shapley_cam_method();
 Method full_grad_method();
+Method rise_method();
+Method lime_method();
+Method kernel_shap_method();
+Method shapley_sampling_method();
+Method feature_ablation_method();
+Method meaningful_perturbation_method();
+Method extremal_perturbation_method();
+Method sobol_method();
+Method hsic_method();
 
 /// Rules for DeconvNet and guided backprop; also used by the guided CAMs.
 RuleMap deconvnet_rules();

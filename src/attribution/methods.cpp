@@ -43,6 +43,15 @@ const std::vector<Method>& methods() {
                              grad_cam_elementwise_method(),
                              eigen_cam_method(),
                              eigen_grad_cam_method(),
+                             rise_method(),
+                             lime_method(),
+                             kernel_shap_method(),
+                             shapley_sampling_method(),
+                             feature_ablation_method(),
+                             meaningful_perturbation_method(),
+                             extremal_perturbation_method(),
+                             sobol_method(),
+                             hsic_method(),
                              score_cam_method(),
                              ablation_cam_method(),
                              recipro_cam_method(),
@@ -188,6 +197,8 @@ void note_blank_maps(const Method& method, Attribution& a) {
     std::string why;
     if (raw.abs().max().item<double>() == 0) {
       why = (method.properties & kModelFree) != 0 ? "blank: the picture is of one color"
+            : !(method.needs & (kNeedsLayer | kNeedsGradient))
+                ? "blank: nothing that was changed in the picture changes the score"
             : (method.needs & kNeedsLayer) == 0
                 ? "blank: every gradient is zero (saturated or dead units, or a score that ignores the picture)"
             : method.needs & kNeedsGradient ? "blank: the gradients or the activations of the layer are all zero"

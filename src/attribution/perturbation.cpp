@@ -9,8 +9,7 @@ namespace pellucid {
 Tensor measured(const BoundTarget& target, Measure measure, const Tensor& value) {
   Tensor result;
   if (measure == Measure::kProbability) result = target.probability(value);
-  if (!result.defined()) result = target.score(value);
-  return result.to(at::kCPU).to(at::kDouble);
+  return result.defined() ? result : target.score(value);
 }
 
 Measure measure_from(const std::string& name) {

@@ -17,7 +17,7 @@ enum class Measure {
 /// From a method's `score` parameter, "probability" or "logit".
 Measure measure_from(const std::string& name);
 
-/// The measure of each row of the target's value, float64 [rows] on the CPU.
+/// The measure of each row, [n] from the target's value; differentiable.
 Tensor measured(const BoundTarget& target, Measure measure, const Tensor& value);
 
 /// A stream of variants of one image, or of one inner activation of it (what comes before is then not run again).

@@ -3,6 +3,7 @@
 #include "pellucid/version.h"
 #include "tasks/cam_layers.h"
 #include "tasks/card_json.h"
+#include "tasks/segmenter.h"
 
 namespace pellucid {
 
@@ -76,6 +77,7 @@ AxiomsResult try_axioms(const AxiomsRequest& request, Progress* progress) {
         context.seed = request.run.seed;
         context.batch_size = request.run.batch_size;
         context.progress = progress;
+        context.segmenter = superpixels_of;
         try {
           if (calls[m].method->needs & kNeedsLayer) {
             context.cam_layers = cam_layers(table, model.card, request.layers, result.notes);

@@ -13,6 +13,7 @@
 #include "tasks/evaluation_report.h"
 #include "tasks/judged_pictures.h"
 #include "tasks/run_model.h"
+#include "tasks/segmenter.h"
 #include "tasks/shipped_models.h"
 
 namespace pellucid {
@@ -235,6 +236,7 @@ class SetEvaluator {
     context.seed = request_.run.seed + static_cast<uint64_t>(batch.pictures.front().seed);
     context.batch_size = request_.run.batch_size;
     context.progress = progress;
+    context.segmenter = superpixels_of;
     if (calls_[m].call.method->needs & kNeedsLayer) {
       context.cam_layers = cam_layers(*batch.table, model_.card, request_.layers, set_.notes);
     }

@@ -13,6 +13,7 @@
 #include "tasks/explanation_writer.h"
 #include "tasks/picture_reader.h"
 #include "tasks/run_model.h"
+#include "tasks/segmenter.h"
 
 namespace pellucid {
 
@@ -318,6 +319,7 @@ class Explainer {
     });
     Context context{model_.network,          table,     model_.card, input, *done.target, {}, request_.run.seed,
                     request_.run.batch_size, progress_, {}};
+    context.segmenter = superpixels_of;
     context.regions = regions_of(ready);
     if (!request_.background.empty()) context.background = background(input);
     done.score = done.target->score(value).to(at::kCPU).to(at::kDouble);

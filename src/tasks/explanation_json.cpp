@@ -64,6 +64,7 @@ Json map_json(const ExplainedMap& map, SegmentMode mode) {
   if (!map.values_file.empty()) m["values"] = map.values_file;
   if (!map.input_file.empty()) m["input_map"] = map.input_file;
   if (!map.layer_files.empty()) m["layer_values"] = map.layer_files;
+  if (!map.extra_files.empty()) m["extra"] = map.extra_files;
   return m;
 }
 

@@ -84,7 +84,9 @@ ValueRange ExplanationWriter::range(const DoneJob& done, int64_t i) const {
   HeatmapOptions options;
   if (!request_.normalization.empty()) {
     options.normalization = find_normalization(request_.normalization);
-  } else if (a.layers.empty() || a.values.dim() == 4) {
+  } else if (!a.zero_is_neutral) {
+    options.normalization = Normalization::kMinMax;
+  } else if (a.values.dim() == 4) {
     // Gradient maps have a few extreme pixels that would leave the rest dark.
     options.normalization = Normalization::kPercentile;
   } else {
@@ -210,6 +212,10 @@ void ExplanationWriter::write_arrays(const DoneJob& done, int64_t i, const std::
     const std::string layer_file = base + "." + unique + ".npy";
     write_array(file(layer_file), raw[i]);
     explained.layer_files[name] = layer_file;
+  }
+  for (const auto& [name, extra] : a.extra) {
+    explained.extra_files[name] = base + "." + file_name_from(name) + ".npy";
+    write_array(file(explained.extra_files[name]), extra[i]);
   }
 }
 
