@@ -83,9 +83,12 @@ struct GradientRequest {
   std::vector<int64_t> rows;  ///< The image each row of `input` belongs to.
   std::vector<ValueId> wrt;   ///< Values to differentiate with respect to.
   RuleMap rules;
+  bool keep_all = false;    ///< Rules look at the values of the nodes they govern.
+  bool from_score = false;  ///< Start from the score (seed times value) instead of one: relevance, not gradients.
 };
 struct GradientResult {
   Tensor score;      ///< [M]
+  Tensor start;      ///< [M] float64, the sum of what the walk started from.
   Values values;     ///< Forward value of each `wrt`.
   Values gradients;  ///< Of each `wrt`; zeros (for the input) where no path leads to the target.
   std::map<std::string, int64_t> rule_uses;
@@ -97,6 +100,9 @@ GradientResult gradients(const Context& context, const GradientRequest& request)
 /// Rows that one forward pass from `at` may take together: `context.memory_budget` over what one row keeps alive, at
 /// most 64; 1 for networks that do not batch safely.
 int64_t rows_within_budget(const Context& context, ValueId at);
+
+/// Rows that one pass with gradients may take: `context.batch_size`, or 1 for networks that do not batch safely.
+int64_t rows_per_pass(const Context& context);
 
 /// Scores without gradients, [M].
 Tensor scores(const Context& context, const Tensor& input, const std::vector<int64_t>& rows);
@@ -113,6 +119,9 @@ Tensor from_planes(const Context& context, const Tensor& planes);
 enum class Reduction { kSum, kMaxAbs, kSumPositive };
 /// An input-shaped attribution with its map: channels reduced as stated.
 Attribution input_attribution(const Context& context, const Tensor& values, Reduction reduction);
+
+/// Layer-shaped values [N,K,h,w] or tokens as one map: channels summed, then finished as class activation maps are.
+Attribution summed_channels(const Context& context, const Values& layers, bool rectify);
 
 /// Noise for `count` samples of one image's shape, standard normal; from the context's seed or what was injected. Every
 /// image gets the same noise, so that a batch equals its images one by one.
@@ -143,6 +152,10 @@ Method layer_cam_method();
 Method grad_cam_elementwise_method();
 Method eigen_cam_method();
 Method eigen_grad_cam_method();
+Method lrp_method();
+Method deeplift_method();
+Method excitation_backprop_method();
+Method contrastive_excitation_backprop_method();
 
 /// Rules for DeconvNet and guided backprop; also used by the guided CAMs.
 RuleMap deconvnet_rules();

@@ -35,7 +35,11 @@ const std::vector<Method>& methods() {
                              layer_cam_method(),
                              grad_cam_elementwise_method(),
                              eigen_cam_method(),
-                             eigen_grad_cam_method()};
+                             eigen_grad_cam_method(),
+                             lrp_method(),
+                             deeplift_method(),
+                             excitation_backprop_method(),
+                             contrastive_excitation_backprop_method()};
     std::set<std::string> ids;
     for (const Method& m : list) TORCH_INTERNAL_ASSERT(ids.insert(m.id).second, "two methods are named ", m.id);
     return list;
