@@ -89,7 +89,8 @@ class RulesComparison {
     if (name == "captum.deeplift") {
       values = canonical.explain("deeplift:baseline=zero", target).values;
     } else if (name == "captum.lrp_epsilon") {
-      values = canonical.explain("lrp:composite=epsilon,epsilon=1e-09", target).values;
+      // Captum keeps batch norms as layers, which matters at its epsilon.
+      values = as_stored.explain("lrp:composite=epsilon,epsilon=1e-09", target).values;
     } else if (const auto found = composite_of().find(name); found != composite_of().end()) {
       const std::string lines = (plain ? "batch-norm:pass;" : "") + found->second;
       values = relevance(plain ? as_stored : canonical, lines, target, middle ? entry.layer : "input");

@@ -126,7 +126,7 @@ const char* rule_title(RelevanceRule rule) {
   return "";
 }
 
-/// Builds the rule map of one network and target; the rules write to the balance.
+/// Builds the rule map of one network and target; the rules refer to the builder and write to the balance.
 class RuleMapBuilder {
  public:
   RuleMapBuilder(const Context& context, const RelevanceRules& rules, const LinearOrder& order,
@@ -350,7 +350,8 @@ Relevance propagate(const Context& context, const RelevanceRules& rules, const s
                     bool from_score, const std::string& owner) {
   const LinearOrder order(context.network.graph(), input_value(context), context.target.value());
   RelevanceBalance balance;
-  const RuleMap map = RuleMapBuilder(context, rules, order, balance).build();
+  RuleMapBuilder builder(context, rules, order, balance);
+  const RuleMap map = builder.build();
   const std::vector<int64_t> rows = all_rows(context);
   const int64_t images = num_images(context), step = rows_per_pass(context);
   Relevance r;

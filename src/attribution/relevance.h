@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "attribution/method.h"
-#include "attribution/rule_lines.h"
+#include "pellucid/rule_lines.h"
 
 namespace pellucid {
 

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "attribution/rule_lines.h"
+#include "pellucid/rule_lines.h"
 
 namespace pellucid {
 

@@ -1,6 +1,6 @@
 // Rule maps as text: named ones and written ones share one notation and one parser.
 
-#include "attribution/rule_lines.h"
+#include "pellucid/rule_lines.h"
 
 #include <algorithm>
 #include <cctype>

@@ -12,6 +12,7 @@
 #include "pellucid/text.h"
 #include "pellucid/version.h"
 #include "tasks/card_json.h"
+#include "tasks/rule_map_json.h"
 
 namespace pellucid {
 
@@ -236,6 +237,7 @@ class Explainer {
       if (targets.size() > 1) suffix += "." + file_name_from(target->text);
       job.suffix = suffix;
       for (int n = 2; !used.insert(job.suffix).second; ++n) job.suffix = suffix + "-" + std::to_string(n);
+      read_rule_map(job.call);  // after naming: files are called after the file, results hold its rules
       jobs_.push_back(std::move(job));
     }
   }
