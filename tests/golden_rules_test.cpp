@@ -106,7 +106,7 @@ class RulesComparison {
 
   /// By channel, which the method sums over at inner layers; both must tell the same.
   Tensor relevance(const Explainer& n, const std::string& lines, const std::string& target, const std::string& layer) {
-    const std::string method = "lrp:composite=" + lines + ",start=one,layer=" + layer;
+    const std::string method = "lrp:composite=" + lines + ",start=one,stop=" + layer;
     if (layer == "input") return n.explain(method, target).values;
     RelevanceRules rules;
     rules.lines = parse_rule_lines(lines, {}, "lrp");

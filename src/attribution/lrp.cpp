@@ -23,7 +23,7 @@ struct LrpParams {
   double epsilon = 1e-6;
   double gamma = 0.25;
   std::string start = "score";
-  std::string layer = "input";
+  std::string stop = "input";
 };
 
 template <class V>
@@ -37,14 +37,14 @@ void describe(V& visit, LrpParams& p) {
   visit("gamma", p.gamma, between(0, std::numeric_limits<double>::infinity()),
         "How much the gamma rule favours positive weights, where a rule map says nothing.");
   visit("start", p.start, one_of({"score", "one"}), "Relevance to distribute: the target's score, or 1.");
-  visit("layer", p.layer, TextLike{"input or a layer"}, "Where to stop: relevance of the pixels or of a layer.");
+  visit("stop", p.stop, TextLike{"input or a layer"}, "Where to stop: relevance of the pixels or of a layer.");
 }
 
 Attribution lrp(const Context& context, const LrpParams& p) {
   RelevanceRules rules;
   rules.lines = parse_rule_lines(p.composite, {p.epsilon, p.gamma}, "lrp");
   rules.epsilon = p.epsilon;
-  const ValueId at = context.layers.find(p.layer);
+  const ValueId at = context.layers.find(p.stop);
   const Relevance r = propagate(context, rules, {at}, p.start == "score", "lrp");
   Attribution a;
   if (at == input_value(context)) {

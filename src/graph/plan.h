@@ -40,7 +40,7 @@ struct PlanKey {
   }
 };
 
-/// Weights with a BatchNormalization folded into them, computed once for all plans; by Conv node index.
+/// Weights with a BatchNormalization folded into them, computed once for all plans; by linear node.
 struct FoldedWeights {
   Tensor weight, bias;
 };
