@@ -23,14 +23,14 @@ TEST(DeepLift, DependsOnTheGraph) {
   f.node("Relu", "r", {"x"});
   f.conv_with("c", "r", difference, doubles({-1}, {1}));
   f.node("Relu", "out", {"c"});
-  const Attribution a = two_inputs(f, "out", 3, 1).explain("deeplift:baseline=zero", "0");
+  const Attribution a = two_inputs(f, "out", 3, 1).explain("deeplift:baseline=zero", "1");
   EXPECT_TRUE(within(a.values, doubles({1.5, -0.5}, {1, 2, 1, 1}), kExact));
   LayerBuilder g(1, {-1, 2, 1, 1});
   g.conv_with("shift", "x", at::eye(2, at::TensorOptions(at::kDouble)).view({2, 2, 1, 1}), doubles({-1, 0}, {2}));
   g.node("Relu", "r", {"shift"});
   g.conv_with("c", "r", difference);
   g.node("Relu", "out", {"c"});
-  const Attribution b = two_inputs(g, "out", 3, 1).explain("deeplift:baseline=zero", "0");
+  const Attribution b = two_inputs(g, "out", 3, 1).explain("deeplift:baseline=zero", "1");
   EXPECT_TRUE(within(b.values, doubles({2, -1}, {1, 2, 1, 1}), kExact));
   EXPECT_EQ(b.rule_uses.at("rescale"), 2);
 }
@@ -43,8 +43,8 @@ TEST(DeepLift, SeesThroughSaturation) {
   b.conv_with("d", "r", doubles({-1}, {1, 1, 1, 1}), doubles({1}, {1}));
   b.node("Flatten", "score", {"d"});
   const Explainer n(b.finish("score"), doubles({2}, {1, 1, 1, 1}));
-  EXPECT_EQ(n.explain("gradient", "0").values.item<double>(), 0);
-  EXPECT_NEAR(n.explain("deeplift:baseline=zero", "0").values.item<double>(), 1, 1e-12);
+  EXPECT_EQ(n.explain("gradient", "1").values.item<double>(), 0);
+  EXPECT_NEAR(n.explain("deeplift:baseline=zero", "1").values.item<double>(), 1, 1e-12);
 }
 
 // Exact on every kind of network that has rules for all its nodes, for every baseline.
@@ -78,28 +78,24 @@ TEST(DeepLift, IsGradientTimesInputWithoutBiases) {
   EXPECT_TRUE(within(n.explain("deeplift:baseline=zero", "2").values, n.explain("gradient-x-input", "2").values, kExact));
 }
 
-// A peak that moves: the windows of 3 with stride 2 overlap at the centre of 5x5. Against zero all four windows rise
-// from 0 to the peak, so its place collects 4 times the peak, and every other place nothing.
+// A single peak: the windows of 3 with stride 2 overlap at the centre of 5x5. Against zero all four windows rise
+// from 0 to the peak, so its place collects all four, and every other place nothing.
 TEST(DeepLift, OverlappingWindowsAddUp) {
   Tensor x = at::zeros({1, 1, 5, 5}, at::kDouble);
   x[0][0][2][2] = 7;
   LayerBuilder b(1, {-1, 1, 5, 5});
   b.pool("MaxPool", "m", "x", 3, 2);
-  b.graph.node("ReduceSum", {"m"}, {"s"}, {{"axes", std::vector<int64_t>{1, 2, 3}}, {"keepdims", int64_t{0}}});
-  b.graph.node("Unsqueeze", {"s"}, {"score"}, {{"axes", std::vector<int64_t>{1}}});
-  LayerBuilder old(1, {-1, 1, 5, 5}, 11);
-  old.pool("MaxPool", "m", "x", 3, 2);
-  old.node("GlobalAveragePool", "g", {"m"});
-  old.node("Flatten", "score", {"g"});
-  const Explainer n(old.finish("score"), x);
-  const Attribution a = n.explain("deeplift:baseline=zero", "0");
+  b.node("GlobalAveragePool", "g", {"m"});
+  b.node("Flatten", "score", {"g"});
+  const Explainer n(b.finish("score"), x);
+  const Attribution a = n.explain("deeplift:baseline=zero", "1");
   Tensor expected = at::zeros_like(x);
   expected[0][0][2][2] = 7;  // four windows, a quarter each in the mean
   EXPECT_TRUE(within(a.values, expected, kExact));
 }
 
-// max(x1, x2) from (1, 3) to (5, 2): the score rises by 2. It first rises from 3 to max = 5 where x wins (x1), the
-// other part, 5 - 5 = 0, belongs to x2. From (5, 2) down to (1, 3) the drop of 2 is all at x1, which won in the baseline.
+// max(x1, x2) from the baseline (1.5, 1.5), where the first place counts as the winner: up to (2, 5) all 3.5 belong to
+// x2, which wins now; down to (1, 0) the fall of a half belongs to x1, which won before.
 TEST(DeepLift, MaximaSplitBetweenTheWinners) {
   const auto network = [](const Tensor& x) {
     LayerBuilder b(1, {-1, 1, 1, 2});
@@ -111,10 +107,9 @@ TEST(DeepLift, MaximaSplitBetweenTheWinners) {
     card.std = {1};
     return Explainer(b.finish("score"), x, in_float64(), card);
   };
-  // From (1.5, 1.5): to (5, 2) rises by 3.5 at x1; to (1, 0) falls by half at the place that won in the baseline, x1.
-  const Attribution rise = network(doubles({2, 5}, {1, 1, 1, 2})).explain("deeplift", "0");
+  const Attribution rise = network(doubles({2, 5}, {1, 1, 1, 2})).explain("deeplift", "1");
   EXPECT_TRUE(within(rise.values, doubles({0, 3.5}, {1, 1, 1, 2}), kExact));
-  const Attribution fall = network(doubles({1, 0}, {1, 1, 1, 2})).explain("deeplift", "0");
+  const Attribution fall = network(doubles({1, 0}, {1, 1, 1, 2})).explain("deeplift", "1");
   EXPECT_TRUE(within(fall.values, doubles({-0.5, 0}, {1, 1, 1, 2}), kExact));
 }
 
@@ -135,8 +130,8 @@ TEST(DeepLift, ProductsSplitEvenly) {
     card.std = {1, 1};
     return Explainer(b.finish("score"), doubles({3, 2}, {1, 2, 1, 1}), in_float64(), card);
   };
-  EXPECT_TRUE(within(network("Mul", 0).explain("deeplift", "0").values, doubles({3, 3}, {1, 2, 1, 1}), kExact));
-  EXPECT_TRUE(within(network("Div", 1).explain("deeplift", "0").values, doubles({1.5, -1}, {1, 2, 1, 1}), kExact));
+  EXPECT_TRUE(within(network("Mul", 0).explain("deeplift", "1").values, doubles({3, 3}, {1, 2, 1, 1}), kExact));
+  EXPECT_TRUE(within(network("Div", 1).explain("deeplift", "1").values, doubles({1.5, -1}, {1, 2, 1, 1}), kExact));
 }
 
 // A picture that equals the baseline has nothing to explain, and nothing is divided by zero.

@@ -87,12 +87,21 @@ bool LinearOrder::is_first(const Node& node) const { return is_linear(node) && a
 bool LinearOrder::is_first_convolution(const Node& node) const {
   return is_convolution(node) && any_in(node.inputs, unconvolved_);
 }
+bool LinearOrder::precedes_linear(const Node& node) const { return any_in(node.outputs, untouched_); }
 bool LinearOrder::is_last(const Node& node) const { return is_linear(node) && any_in(node.outputs, open_); }
 
+namespace {
+
+std::vector<int64_t> axes_but_first(const Tensor& t) {
+  std::vector<int64_t> axes(static_cast<size_t>(std::max<int64_t>(1, t.dim()) - 1));
+  std::iota(axes.begin(), axes.end(), 1);
+  return axes;
+}
+
+}  // namespace
+
 Tensor sum_per_image(const Tensor& t) {
-  std::vector<int64_t> axes(static_cast<size_t>(t.dim()));
-  std::iota(axes.begin(), axes.end(), 0);
-  if (!axes.empty()) axes.erase(axes.begin());
+  const std::vector<int64_t> axes = axes_but_first(t);
   return (axes.empty() ? t.to(at::kDouble) : t.sum(axes, false, at::kDouble)).to(at::kCPU);
 }
 
@@ -134,13 +143,25 @@ class RuleMapBuilder {
       : context_(context), rules_(rules), order_(order), balance_(balance) {}
 
   RuleMap build() {
-    if (rules_.contrastive) add("contrastive", [this](const Node& n) { return order_.is_last(n); }, contrast());
+    if (rules_.excitation) {
+      add(rules_.contrastive ? "contrastive" : "excitation", [this](const Node& n) { return order_.is_last(n); },
+          class_unit());
+    }
     for (const RuleLine& line : rules_.lines) {
       if (line.choice.rule == RelevanceRule::kZBox && bounds_.empty()) measure_bounds();
       add(rule_title(line.choice.rule), selector(line), balanced(ruled(line.choice)));
     }
     const RuleChoice sums{rules_.excitation ? RelevanceRule::kExcitation : RelevanceRule::kEpsilon, rules_.epsilon};
     const BackwardRule norm = balanced(ruled(sums));
+    // Preprocessing inside the model shifts pixels; what they are worth stays with them.
+    add("pass", [this](const Node& n) { return is_sum(n) && order_.precedes_linear(n); },
+        [norm](const NodeBackward& b) {
+          if (std::count(b.needed.begin(), b.needed.end(), true) != 1) return norm(b);
+          TensorList result(b.needed.size());
+          const auto i = static_cast<size_t>(std::find(b.needed.begin(), b.needed.end(), true) - b.needed.begin());
+          result[i] = at::sum_to(b.grads[0], b.inputs[i].sizes());
+          return result;
+        });
     if (rules_.excitation) {
       add("norm", [](const Node& n) { return n.op == "Sub"; }, balanced(ruled({RelevanceRule::kEpsilon, rules_.epsilon})));
     }
@@ -202,10 +223,11 @@ class RuleMapBuilder {
     };
   }
 
-  BackwardRule contrast() {
+  BackwardRule class_unit() {
     return [this](const NodeBackward& b) {
+      if (b.needed[0] && b.needed[1]) return unruled(b);
       note_signed(RelevanceRule::kExcitation, b);
-      return contrastive_rule(b);
+      return class_unit_rule(b, rules_.contrastive);
     };
   }
 
@@ -220,16 +242,24 @@ class RuleMapBuilder {
   BackwardRule balanced(const BackwardRule& rule) {
     return [this, rule](const NodeBackward& b) {
       TensorList result = rule(b);
-      Tensor lost = sum_per_image(b.grads[0]);
+      // Below an activation that passes relevance on, this is what the node above has just been given.
+      Tensor lost = b.grads[0].is_same(last_.first) ? last_.second : node_sum(b.grads[0]);
       for (size_t i = 0; i < result.size(); ++i) {
         if (!result[i].defined() || !b.needed[i]) continue;
-        const Tensor kept = sum_per_image(result[i]);
+        const Tensor kept = node_sum(result[i]);
+        last_ = {result[i], kept};
         if (kept.sizes() != lost.sizes()) return result;  // a node that mixes or splits images
         lost = lost - kept;
       }
       balance_.absorbed.push_back(lost);
       return result;
     };
+  }
+
+  /// In the network's own precision: this is a few numbers per layer, and every layer is read for it.
+  static Tensor node_sum(const Tensor& t) {
+    if (t.dim() == 0 || t.size(0) == 1) return t.sum().to(at::kCPU).to(at::kDouble).view({1});
+    return (t.dim() == 1 ? t : t.sum(axes_but_first(t))).to(at::kCPU).to(at::kDouble);
   }
 
   TensorList unruled(const NodeBackward& b) {
@@ -301,6 +331,7 @@ class RuleMapBuilder {
   const LinearOrder& order_;
   RelevanceBalance& balance_;
   std::map<ValueId, Bounds> bounds_;
+  std::pair<Tensor, Tensor> last_;  ///< The relevance last given out by a rule, and its sum per image.
   RuleMap map_;
 };
 

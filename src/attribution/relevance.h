@@ -18,6 +18,8 @@ class LinearOrder {
   bool is_first(const Node& node) const;
   /// The same among convolutions.
   bool is_first_convolution(const Node& node) const;
+  /// Neither this node nor any between it and the input is linear in the sense of having weights.
+  bool precedes_linear(const Node& node) const;
   /// No linear node lies between this one and the target.
   bool is_last(const Node& node) const;
   int64_t batch_norms() const { return batch_norms_; }  ///< On the way, merged or not.
@@ -46,7 +48,7 @@ struct RelevanceRules {
   RuleLines lines;
   double epsilon = 1e-6;     ///< Of sums, averages and batch norms that no line names.
   bool excitation = false;   ///< Sums and averages share among positive terms only, as in excitation backprop.
-  bool contrastive = false;  ///< At the last linear node: minus the relevance of the dual unit.
+  bool contrastive = false;  ///< With excitation: at the last linear node, minus the relevance of the dual unit.
 };
 
 struct Relevance {

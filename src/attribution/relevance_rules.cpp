@@ -49,7 +49,7 @@ Tensor divided(const Tensor& r, const Tensor& z) {
 /// p * V_{W}(s) + n * V_{V}(s) for the two sign parts of the input.
 Tensor shares(const LinearNode& node, const SignParts& a, const Tensor& for_positive, const Tensor& for_negative,
               const Tensor& s) {
-  Tensor r = a.positive * node.transposed(for_positive, s);
+  Tensor r = node.transposed(for_positive, s).mul_(a.positive);
   if (a.negative.defined()) r.addcmul_(a.negative, node.transposed(for_negative, s));
   return r;
 }
@@ -187,16 +187,24 @@ TensorList epsilon_rule(const NodeBackward& b, double epsilon) {
   return result;
 }
 
-TensorList contrastive_rule(const NodeBackward& b) {
+TensorList class_unit_rule(const NodeBackward& b, bool contrastive) {
   const LinearNode node(b);
   const SignParts a(node.input());
   const Tensor up = positive_part(node.weight()), down = negative_part(node.weight());
-  const auto winner = [&](const Tensor& for_positive, const Tensor& for_negative) {
+  const auto winner = [&](const Tensor& for_positive, const Tensor& for_negative, const Tensor& prior) {
     return shares(node, a, for_positive, for_negative,
-                  divided(b.grads[0], contributions(node, a, for_positive, for_negative, {})));
+                  divided(prior, contributions(node, a, for_positive, for_negative, {})));
   };
-  // The dual unit's positive weights are the unit's negative ones, and their sign cancels in the quotient.
-  return node.result(winner(up, down) - winner(down, up));
+  // The dual unit's positive weights are the unit's negative ones; their sign cancels in the quotient.
+  const auto unit = [&](const Tensor& prior) { return winner(up, down, prior); };
+  const auto dual = [&](const Tensor& prior) { return winner(down, up, prior); };
+  const Tensor& r = b.grads[0];
+  Tensor p = unit(r.clamp_min(0));
+  if (contrastive) p = p - dual(r.clamp_min(0));
+  if (!(r.min().item<double>() < 0)) return node.result(p);
+  const Tensor against = -r.clamp_max(0);
+  p = p + dual(against);
+  return node.result(contrastive ? p - unit(against) : p);
 }
 
 TensorList apply_rule(const RuleChoice& choice, const NodeBackward& b, const Bounds* bounds) {

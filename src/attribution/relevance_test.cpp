@@ -73,7 +73,7 @@ TEST(RelevanceRules, OneNeuronByHand) {
     for (const NeuronCase& c : kNeuron) {
       for (const bool bias : {false, true}) {
         const Explainer n = neuron(op, bias);
-        const Attribution a = n.explain("lrp:composite=linear:" + std::string(c.rule), "0");
+        const Attribution a = n.explain("lrp:composite=linear:" + std::string(c.rule), "1");
         const auto& expected = bias ? c.with_bias : c.without_bias;
         EXPECT_TRUE(within(a.values, doubles(expected, {1, 3, 1, 1}), kStabilized)) << op << " " << c.rule << " " << bias;
         // What is not at the input was taken by the bias.
@@ -109,7 +109,7 @@ MatrixForm matrix_of(const Explainer& n, const std::string& value) {
 
 Tensor up(const Tensor& t) { return t.clamp_min(0); }
 Tensor down(const Tensor& t) { return t.clamp_max(0); }
-Tensor stable(const Tensor& z, double epsilon) { return z + at::where(z.ge(0), 1.0, -1.0) * epsilon; }
+Tensor stable(const Tensor& z, double epsilon) { return z + (z.ge(0).to(at::kDouble) * 2 - 1) * epsilon; }
 
 /// The sum over outputs j of  numerator_ij / denominator_j R_j,  numerators [outputs, inputs].
 Tensor shared_out(const Tensor& numerators, const Tensor& denominators, const Tensor& r) {
@@ -248,17 +248,15 @@ TEST(RelevanceRules, EqualTheirMatrixForms) {
 
 // --- sums, pools, batch norms, activations, products ---------------------------------------------------------------
 
-Tensor literal_epsilon(const Tensor& contribution, const Tensor& z, const Tensor& r, double epsilon = 1e-6) {
-  return contribution * r / stable(z, epsilon);
-}
-
 /// The relevance of "x" when 1 starts at output `unit` of "z" and only `write` lies between.
 Attribution through(const std::function<void(LayerBuilder&)>& write, const Tensor& x, const NetworkOptions& options,
                     const std::string& composite = "linear:zero", int64_t unit = 0) {
   LayerBuilder b(2, {-1, x.size(1), x.size(2), x.size(3)});
   write(b);
   b.graph.node("Flatten", {"z"}, {"score"});
-  return Explainer(b.finish("score"), x, options).explain("lrp:start=one,composite=" + composite, std::to_string(unit));
+  const Explainer n(b.finish("score"), x, options);
+  const bool single = n.value("score").numel() == 1;  // a single logit is class 1
+  return n.explain("lrp:start=one,composite=" + composite, std::to_string(single ? 1 : unit));
 }
 
 TEST(RelevanceRules, SumsShareByContribution) {
@@ -478,7 +476,6 @@ TEST(Lrp, BoxBoundsPassThroughPreprocessingInTheGraph) {
     b.node("Relu", "r", {"c"});
     return b.head("r", 4);
   };
-  LayerBuilder marked(4);
   const Explainer a(rest(inside, "ready", -1), display, in_float64(), as_is);
   const Explainer b(rest(outside, "x", 1), (display - 0.2) / 0.2, in_float64(), card);
   EXPECT_TRUE(within(a.logits(a.input), b.logits(b.input), {1e-10, 1e-10}));
@@ -487,11 +484,6 @@ TEST(Lrp, BoxBoundsPassThroughPreprocessingInTheGraph) {
 }
 
 TEST(Lrp, NetworksBeyondTheRulesAreExplainedWithANote) {
-  LayerBuilder b(6);
-  b.conv("c1", "x", 4);
-  b.node("InstanceNormalization", "i", {"c1"});
-  b.graph.constant("s", at::ones({4}, at::kDouble));
-  b.graph.constant("o", at::zeros({4}, at::kDouble));
   LayerBuilder n(6);
   n.conv("c1", "x", 4);
   n.graph.constant("s", at::ones({4}, at::kDouble));
@@ -582,7 +574,7 @@ TEST(ExcitationBackprop, ProbabilitiesSumToOne) {
   }
 }
 
-// Two units on (3, 2, 1) with weights (1, -1, 2): P = (3, 0, 2)/5, and for the dual unit (0, 1, 0).
+// One unit on (3, 2, 1) with weights (1, -1, 2): P = (3, 0, 2)/5, and for the dual unit (0, 1, 0).
 TEST(ExcitationBackprop, OneLayerByHand) {
   LayerBuilder b(1, {-1, 3, 1, 2});
   b.node("Relu", "r", {"x"});
@@ -591,11 +583,14 @@ TEST(ExcitationBackprop, OneLayerByHand) {
   b.gemm_with("logits", "flat", doubles({1, -1, 2}, {1, 3}), doubles({-100}, {1}));
   // Channels average to 3, 2 and 1; their left position holds a third, a half and all of it.
   const Explainer n(b.finish("logits"), doubles({2, 4, 2, 2, 2, 0}, {1, 3, 1, 2}));
-  const Attribution a = n.explain("excitation-backprop", "0", {"r"});
+  const Attribution a = n.explain("excitation-backprop", "1", {"r"});
   EXPECT_TRUE(within(a.values, doubles({3. / 5 / 3 + 2. / 5, 3. / 5 * 2 / 3}, {1, 1, 2}), kExact));
-  const Attribution c = n.explain("contrastive-excitation-backprop", "0", {"r"});
+  const Attribution c = n.explain("contrastive-excitation-backprop", "1", {"r"});
   EXPECT_TRUE(within(c.values, doubles({3. / 5 / 3 + 2. / 5 - 0.5, 3. / 5 * 2 / 3 - 0.5}, {1, 1, 2}), kExact));
   EXPECT_TRUE(within(c.map, up(c.values), kExact));
+  // Class 0 of a single logit is its dual unit: second channel alone, and the contrast turned round.
+  EXPECT_TRUE(within(n.explain("excitation-backprop", "0", {"r"}).values, doubles({0.5, 0.5}, {1, 1, 2}), kExact));
+  EXPECT_TRUE(within(n.explain("contrastive-excitation-backprop", "0", {"r"}).values, -c.values, kExact));
 }
 
 // A unit whose positive and negative weights mirror each other on a symmetric input: the class and its dual agree.
@@ -606,8 +601,8 @@ TEST(ExcitationBackprop, ContrastVanishesBetweenTwins) {
   b.node("Flatten", "flat", {"pool"});
   b.gemm_with("logits", "flat", doubles({1, -1}, {1, 2}));
   const Explainer n(b.finish("logits"), doubles({1, 2, 3, 1, 2, 3}, {1, 2, 1, 3}));
-  EXPECT_LT(n.explain("contrastive-excitation-backprop", "0", {"r"}).values.abs().max().item<double>(), 1e-15);
-  EXPECT_GT(n.explain("excitation-backprop", "0", {"r"}).values.min().item<double>(), 0.1);
+  EXPECT_LT(n.explain("contrastive-excitation-backprop", "1", {"r"}).values.abs().max().item<double>(), 1e-15);
+  EXPECT_GT(n.explain("excitation-backprop", "1", {"r"}).values.min().item<double>(), 0.1);
 }
 
 TEST(ExcitationBackprop, SaysWhereActivationsAreNegative) {
