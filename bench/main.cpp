@@ -128,8 +128,7 @@ void bench_relevance(const Graph& graph, int64_t batch, const Options& options) 
     const auto d = attribute(lrp, context).diagnostics.front();
     check_close(task, at::full({1}, d.at("relevance") + d.at("absorbed"), at::TensorOptions(at::kDouble)),
                 at::full({1}, d.at("start"), at::TensorOptions(at::kDouble)));
-    compare(task,
-            {{"lrp", [&] { attribute(lrp, context); }}, {"gradient", [&] { attribute(gradient, context); }}},
+    compare(task, {{"lrp", [&] { attribute(lrp, context); }}, {"gradient", [&] { attribute(gradient, context); }}},
             kRelevanceTarget, options.harness);
   }
 }

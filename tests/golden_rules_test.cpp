@@ -123,7 +123,8 @@ class RulesComparison {
     const double actual = n.explain("deeplift:baseline=zero", text).diagnostics[0].at("convergence_delta");
     const double logit = std::abs(target.at("logit").get<double>());
     // In float32 both gaps are rounding.
-    const double bound = run_ == Run::kFloat64 ? 1e-6 : std::max(1e-4, 3 * golden.at("noise_f32_over_logit").get<double>());
+    const double bound =
+        run_ == Run::kFloat64 ? 1e-6 : std::max(1e-4, 3 * golden.at("noise_f32_over_logit").get<double>());
     EXPECT_NEAR(actual, golden.at("value").get<double>(), bound * logit) << target.at("folder");
     ++compared_;
   }

@@ -34,7 +34,9 @@ double tiny_difference(const Tensor& a) {
   return kTinyDifference32 * std::max(1.0, a.abs().max().item<double>());
 }
 
-bool is_maximum(const Node& node) { return node.op == "MaxPool" || node.op == "GlobalMaxPool" || node.op == "ReduceMax"; }
+bool is_maximum(const Node& node) {
+  return node.op == "MaxPool" || node.op == "GlobalMaxPool" || node.op == "ReduceMax";
+}
 bool is_curve(const Node& node) {
   const OpRole role = role_of(node);
   return role == OpRole::kRectifier || role == OpRole::kActivation;
@@ -49,8 +51,9 @@ bool is_linear_in_data(const Node& node) {
     default:
       break;
   }
-  static const std::set<std::string> ops{"Sub",        "Neg",       "Mean",   "BatchNormalization", "AveragePool",
-                                         "ReduceMean", "ReduceSum", "Resize", "Upsample",           "GlobalAveragePool"};
+  static const std::set<std::string> ops{
+      "Sub",        "Neg",       "Mean",   "BatchNormalization", "AveragePool",
+      "ReduceMean", "ReduceSum", "Resize", "Upsample",           "GlobalAveragePool"};
   return ops.count(node.op) != 0;
 }
 bool is_bilinear(const Node& node) {
@@ -82,8 +85,7 @@ TensorList split_maximum(const NodeBackward& b) {
   const Tensor change = a - b.reference->inputs[0].detach();
   const Tensor y = b.outputs[0].detach(), from = b.reference->outputs[0].detach();
   const Tensor top = at::maximum(y, from);
-  const Tensor contribution =
-      b.vjp({b.grads[0] * (top - from)})[0] + b.reference->vjp({b.grads[0] * (y - top)})[0];
+  const Tensor contribution = b.vjp({b.grads[0] * (top - from)})[0] + b.reference->vjp({b.grads[0] * (y - top)})[0];
   TensorList result = b.vjp(b.grads);
   result[0] = at::where(change.abs() > tiny_difference(a), contribution / change, result[0]);
   return result;
@@ -180,8 +182,7 @@ Attribution deeplift(const Context& context, const DeepLiftParams& p) {
     d["relative_gap"] = difference != 0 ? std::abs(delta / difference) : std::abs(delta);
     if (!uncovered.empty()) {
       a.notes[static_cast<size_t>(i)].push_back(
-          "deeplift: no rule is known for " +
-          join(std::vector<std::string>(uncovered.begin(), uncovered.end()), ", ") +
+          "deeplift: no rule is known for " + join(std::vector<std::string>(uncovered.begin(), uncovered.end()), ", ") +
           "; the mean of their gradients at the picture and at the baseline stood in, which leaves a gap");
     }
   }

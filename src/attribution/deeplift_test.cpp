@@ -14,9 +14,9 @@ Explainer two_inputs(LayerBuilder& b, const std::string& output, double x1, doub
   return Explainer(b.finish("score"), doubles({x1, x2}, {1, 2, 1, 1}));
 }
 
-// One function as two graphs. Rescaling depends on the graph: relu(relu(x1) - 1 - relu(x2)) at (3,1) changes from 0 to 1
-// while its argument changes from -1 to 1, so the multiplier is a half and C = (3,-1)/2. In
-// relu(relu(x1 - 1) - relu(x2)) the first rectifier has multiplier 2/3 and the last one 1: C = (2,-1).
+// One function as two graphs. Rescaling depends on the graph: relu(relu(x1) - 1 - relu(x2)) at (3,1) changes from 0 to
+// 1 while its argument changes from -1 to 1, so the multiplier is a half and C = (3,-1)/2. In relu(relu(x1 - 1) -
+// relu(x2)) the first rectifier has multiplier 2/3 and the last one 1: C = (2,-1).
 TEST(DeepLift, DependsOnTheGraph) {
   const Tensor difference = doubles({1, -1}, {1, 2, 1, 1});
   LayerBuilder f(1, {-1, 2, 1, 1});
@@ -75,7 +75,8 @@ TEST(DeepLift, IsGradientTimesInputWithoutBiases) {
   b.conv("c2", "p", 6, {3, 1, 1, false});
   b.node("Relu", "r2", {"c2"});
   const Explainer n(b.head("r2", 3, false), Random(1).normal({2, 3, 12, 12}));
-  EXPECT_TRUE(within(n.explain("deeplift:baseline=zero", "2").values, n.explain("gradient-x-input", "2").values, kExact));
+  EXPECT_TRUE(
+      within(n.explain("deeplift:baseline=zero", "2").values, n.explain("gradient-x-input", "2").values, kExact));
 }
 
 // A single peak: the windows of 3 with stride 2 overlap at the centre of 5x5. Against zero all four windows rise

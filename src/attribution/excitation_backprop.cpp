@@ -1,7 +1,7 @@
 // Excitation backprop: the probability that a neuron wins, when each winner passes its place on to its inputs in
 // proportion to their positive contributions. Contrastive: minus the same for the dual class unit, whose weights are
 // negated.
-//   Zhang, Bargal, Lin, Brandt, Shen, Sclaroff. "Top-down Neural Attention by Excitation Backprop". ECCV 2016, eq. 5
+//   Zhang, Lin, Brandt, Shen, Sclaroff. "Top-down Neural Attention by Excitation Backprop". ECCV 2016, eq. 5
 //   and section 3.3.
 // Where activations or summands are negative, which the paper excludes, positive contributions share.
 
@@ -12,7 +12,7 @@ namespace pellucid {
 
 namespace {
 
-constexpr Paper kZhang2016{"zhang2016", "Zhang, Bargal, Lin, Brandt, Shen, Sclaroff",
+constexpr Paper kZhang2016{"zhang2016", "Zhang, Lin, Brandt, Shen, Sclaroff",
                            "Top-down Neural Attention by Excitation Backprop", "ECCV", 2016};
 
 Attribution winning(const Context& context, bool contrastive, const char* owner) {

@@ -1,9 +1,9 @@
 // Layer-wise relevance propagation: the score handed back layer by layer, each layer by its own rule.
-//   Bach, Binder, Montavon, Klauschen, Müller, Samek. "On Pixel-Wise Explanations for Non-Linear Classifier Decisions by
-//   Layer-Wise Relevance Propagation". PLoS ONE 2015.
-//   Montavon, Binder, Lapuschkin, Samek, Müller. "Layer-Wise Relevance Propagation: An Overview". LNCS 11700, 2019.
-// Rule maps and their names as in Zennit (Anders, Neumann, Samek, Müller, Lapuschkin; arXiv 2021). Relevance starts from
-// the score, as in the papers; Zennit starts from 1.
+//   Bach, Binder, Montavon, Klauschen, Müller, Samek. "On Pixel-Wise Explanations for Non-Linear Classifier Decisions
+//   by Layer-Wise Relevance Propagation". PLoS ONE 2015. Montavon, Binder, Lapuschkin, Samek, Müller. "Layer-Wise
+//   Relevance Propagation: An Overview". LNCS 11700, 2019.
+// Rule maps and their names as in Zennit (Anders, Neumann, Samek, Müller, Lapuschkin; arXiv 2021). Relevance starts
+// from the score, as in the papers; Zennit starts from 1.
 
 #include <limits>
 

@@ -389,7 +389,11 @@ TEST(MethodTable, HoldsWhatTheIssueLists) {
                                           "layer-cam",
                                           "grad-cam-elementwise",
                                           "eigen-cam",
-                                          "eigen-grad-cam"};
+                                          "eigen-grad-cam",
+                                          "lrp",
+                                          "deeplift",
+                                          "excitation-backprop",
+                                          "contrastive-excitation-backprop"};
   std::set<std::string> found;
   for (const Method& m : methods()) {
     found.insert(m.id);

@@ -144,7 +144,8 @@ class RuleMapBuilder {
 
   RuleMap build() {
     if (rules_.excitation) {
-      add(rules_.contrastive ? "contrastive" : "excitation", [this](const Node& n) { return order_.is_last(n); },
+      add(
+          rules_.contrastive ? "contrastive" : "excitation", [this](const Node& n) { return order_.is_last(n); },
           class_unit());
     }
     for (const RuleLine& line : rules_.lines) {
@@ -154,7 +155,8 @@ class RuleMapBuilder {
     const RuleChoice sums{rules_.excitation ? RelevanceRule::kExcitation : RelevanceRule::kEpsilon, rules_.epsilon};
     const BackwardRule norm = balanced(ruled(sums));
     // Preprocessing inside the model shifts pixels; what they are worth stays with them.
-    add("pass", [this](const Node& n) { return is_sum(n) && order_.precedes_linear(n); },
+    add(
+        "pass", [this](const Node& n) { return is_sum(n) && order_.precedes_linear(n); },
         [norm](const NodeBackward& b) {
           if (std::count(b.needed.begin(), b.needed.end(), true) != 1) return norm(b);
           TensorList result(b.needed.size());
@@ -163,9 +165,12 @@ class RuleMapBuilder {
           return result;
         });
     if (rules_.excitation) {
-      add("norm", [](const Node& n) { return n.op == "Sub"; }, balanced(ruled({RelevanceRule::kEpsilon, rules_.epsilon})));
+      add(
+          "norm", [](const Node& n) { return n.op == "Sub"; },
+          balanced(ruled({RelevanceRule::kEpsilon, rules_.epsilon})));
     }
-    add("norm", [](const Node& n) { return is_sum(n) || is_average(n); }, norm);
+    add(
+        "norm", [](const Node& n) { return is_sum(n) || is_average(n); }, norm);
     if (rules_.excitation) {
       add("batch-norm", is_batch_norm, pass_rule);
     } else {
@@ -178,7 +183,8 @@ class RuleMapBuilder {
     });
     add("product", is_product, [this](const NodeBackward& b) { return product(b); });
     // Values that only move, and maxima, whose winner takes all: the node's own vector-Jacobian product.
-    add("gradient", [](const Node& n) { return role_of(n) != OpRole::kShape && !is_maximum(n); },
+    add(
+        "gradient", [](const Node& n) { return role_of(n) != OpRole::kShape && !is_maximum(n); },
         [this](const NodeBackward& b) { return unruled(b); });
     return std::move(map_);
   }

@@ -52,10 +52,10 @@ struct RelevanceRules {
 };
 
 struct Relevance {
-  Values values;                              ///< At each `wrt`.
-  Tensor start;                               ///< [N] float64, relevance that set out.
-  Tensor absorbed;                            ///< [N] float64, taken by biases and stabilizers on the way.
-  std::map<std::string, int64_t> rule_uses;   ///< Rule -> nodes.
+  Values values;                                ///< At each `wrt`.
+  Tensor start;                                 ///< [N] float64, relevance that set out.
+  Tensor absorbed;                              ///< [N] float64, taken by biases and stabilizers on the way.
+  std::map<std::string, int64_t> rule_uses;     ///< Rule -> nodes.
   std::vector<std::vector<std::string>> notes;  ///< Per image.
 };
 

@@ -10,7 +10,7 @@
 //   gamma      Montavon, Binder, Lapuschkin, Samek, Müller. "Layer-Wise Relevance Propagation: An Overview". LNCS
 //              11700, 2019, section 10.2.3; for inputs of both signs as in Zennit (Anders et al., arXiv 2021)
 //   flat       equal shares; Lapuschkin, Binder, Müller, Samek, ICCV Workshop 2017
-//   excitation Zhang, Bargal, Lin, Brandt, Shen, Sclaroff. "Top-down Neural Attention by Excitation Backprop". ECCV
+//   excitation Zhang, Lin, Brandt, Shen, Sclaroff. "Top-down Neural Attention by Excitation Backprop". ECCV
 //              2016, eq. 5
 // Biases as in Zennit: their positive part joins the positive contributions, their negative part the negative ones.
 
@@ -88,14 +88,15 @@ Tensor gamma(const LinearNode& node, const Tensor& relevance, double factor) {
   const Tensor& z = node.output();
   // One further forward pass is enough: the negative contributions are what is missing to z.
   const Tensor helping =
-      contributions(node, a, positive_part(node.weight()), a.negative.defined() ? negative_part(node.weight()) : Tensor(),
-                    positive_part(node.bias()));
+      contributions(node, a, positive_part(node.weight()),
+                    a.negative.defined() ? negative_part(node.weight()) : Tensor(), positive_part(node.bias()));
   const Tensor on = z.gt(0);
   const Tensor favoured = at::where(on, z + helping * factor, z + (z - helping) * factor);
   const Tensor s = (relevance / stabilize(favoured, kStabilizer)).masked_fill_(z.eq(0), 0);
   const Tensor s_off = s.masked_fill(on, 0);
   const bool some_off = s_off.any().item<bool>();  // never below a rectifier
-  const Tensor down = some_off || a.negative.defined() ? node.weight() + negative_part(node.weight()) * factor : Tensor();
+  const Tensor down =
+      some_off || a.negative.defined() ? node.weight() + negative_part(node.weight()) * factor : Tensor();
   Tensor r = shares(node, a, up, down, some_off ? s.masked_fill(on.logical_not(), 0) : s);
   if (some_off) r.add_(shares(node, a, down, up, s_off));
   return r;

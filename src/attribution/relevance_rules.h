@@ -21,9 +21,9 @@ TensorList apply_rule(const RuleChoice& choice, const NodeBackward& b, const Bou
 TensorList pass_rule(const NodeBackward& b);
 /// In proportion to the contributions a_i w_ij to the output: a * VJP(R / (z + epsilon sign z)).
 TensorList epsilon_rule(const NodeBackward& b, double epsilon);
-/// Excitation backprop at the layer that names the class, a * VJP_{w+}(P / (w+ a)); where P is negative (the score falls
-/// with the unit, as for class 0 of a single logit) from the dual unit, whose weights have the other sign. Contrastive:
-/// minus the same with units and dual units exchanged.
+/// Excitation backprop at the layer that names the class, a * VJP_{w+}(P / (w+ a)); where P is negative (the score
+/// falls with the unit, as for class 0 of a single logit) from the dual unit, whose weights have the other sign.
+/// Contrastive: minus the same with units and dual units exchanged.
 TensorList class_unit_rule(const NodeBackward& b, bool contrastive);
 
 /// z + epsilon sign(z), with sign(0) = 1.

@@ -75,7 +75,8 @@ TEST(RelevanceRules, OneNeuronByHand) {
         const Explainer n = neuron(op, bias);
         const Attribution a = n.explain("lrp:composite=linear:" + std::string(c.rule), "1");
         const auto& expected = bias ? c.with_bias : c.without_bias;
-        EXPECT_TRUE(within(a.values, doubles(expected, {1, 3, 1, 1}), kStabilized)) << op << " " << c.rule << " " << bias;
+        EXPECT_TRUE(within(a.values, doubles(expected, {1, 3, 1, 1}), kStabilized))
+            << op << " " << c.rule << " " << bias;
         // What is not at the input was taken by the bias.
         const auto& d = a.diagnostics[0];
         EXPECT_NEAR(d.at("start"), bias ? 1.5 : 1, 1e-12);
@@ -142,10 +143,8 @@ struct LiteralRule {
   MatrixRule rule;
 };
 const LiteralRule kLiteral[] = {
-    {"epsilon(0.1)",
-     [](const MatrixForm& m, const Tensor& a, const Tensor& r) {
-       return shared_out(m.w * a, stable((m.w * a).sum(1) + m.b, 0.1), r);
-     }},
+    {"epsilon(0.1)", [](const MatrixForm& m, const Tensor& a,
+                        const Tensor& r) { return shared_out(m.w * a, stable((m.w * a).sum(1) + m.b, 0.1), r); }},
     {"gamma(0.4)", [](const MatrixForm& m, const Tensor& a, const Tensor& r) { return literal_gamma(m, a, r, 0.4); }},
     {"alpha-beta(2)",
      [](const MatrixForm& m, const Tensor& a, const Tensor& r) { return literal_alpha_beta(m, a, r, 2); }},
@@ -155,16 +154,15 @@ const LiteralRule kLiteral[] = {
     {"excitation",
      [](const MatrixForm& m, const Tensor& a, const Tensor& r) {
        const Tensor z = up(m.w * a);
-       return shared_out(z, z.sum(1), r);
+       // Units without a positive contribution pass nothing on.
+       return shared_out(z, at::where(z.sum(1) > 0, z.sum(1), at::ones_like(r)), r);
      }},
     {"w-square",
      [](const MatrixForm& m, const Tensor&, const Tensor& r) {
        return shared_out(m.w.square(), stable(m.w.square().sum(1) + m.b.square(), kStabilizer), r);
      }},
-    {"flat",
-     [](const MatrixForm& m, const Tensor&, const Tensor& r) {
-       return shared_out(connected(m), stable(connected(m).sum(1), kStabilizer), r);
-     }},
+    {"flat", [](const MatrixForm& m, const Tensor&,
+                const Tensor& r) { return shared_out(connected(m), stable(connected(m).sum(1), kStabilizer), r); }},
     {"z-box",
      [](const MatrixForm& m, const Tensor& a, const Tensor& r) {
        const Tensor z = m.w * a + up(m.w) - 4 * down(m.w);  // bounds -1 and 4
@@ -236,7 +234,8 @@ TEST(RelevanceRules, EqualTheirMatrixForms) {
         const int64_t unit = z.size(1) / 2;
         Tensor r = at::zeros({z.size(1)}, at::kDouble);
         r[unit] = 1;
-        const Attribution a = n.explain("lrp:start=one,composite=linear:" + std::string(literal.text), std::to_string(unit));
+        const Attribution a =
+            n.explain("lrp:start=one,composite=linear:" + std::string(literal.text), std::to_string(unit));
         for (int64_t i = 0; i < 2; ++i) {
           const Tensor expected = literal.rule(matrix, x[i].flatten(), r);
           EXPECT_TRUE(within(a.values[i].flatten(), expected, kExact)) << layer.name << ", " << literal.text;
@@ -272,7 +271,8 @@ TEST(RelevanceRules, SumsShareByContribution) {
   EXPECT_TRUE(within(through(add, x, in_float64()).values, doubles({3. / 5, 0, 2. / 5, 0}, {1, 4, 1, 1}), kStabilized));
   EXPECT_TRUE(within(through(add, x, in_float64(), "linear:zero", 1).values,
                      doubles({0, -1. / 4, 0, 5. / 4}, {1, 4, 1, 1}), kStabilized));
-  EXPECT_TRUE(within(through(add, x, in_float64(), "sum:gradient").values, doubles({1, 0, 1, 0}, {1, 4, 1, 1}), kExact));
+  EXPECT_TRUE(
+      within(through(add, x, in_float64(), "sum:gradient").values, doubles({1, 0, 1, 0}, {1, 4, 1, 1}), kExact));
 }
 
 TEST(RelevanceRules, AveragesShareByContribution) {
@@ -398,8 +398,9 @@ TEST(Lrp, CanonicalFormMergesBatchNorms) {
   const Explainer merged(graph, x), plain(graph, x, in_float64(false));
   EXPECT_TRUE(within(merged.logits(x), plain.logits(x), {1e-12, 1e-12}));
   const Attribution a = merged.explain("lrp", "1");
-  EXPECT_EQ(a.rule_uses, (std::map<std::string, int64_t>{
-                             {"batch-norm merged", 3}, {"epsilon", 1}, {"flat", 1}, {"norm", 3}, {"pass", 3}, {"z-plus", 3}}));
+  EXPECT_EQ(a.rule_uses,
+            (std::map<std::string, int64_t>{
+                {"batch-norm merged", 3}, {"epsilon", 1}, {"flat", 1}, {"norm", 3}, {"pass", 3}, {"z-plus", 3}}));
   EXPECT_TRUE(a.notes[0].empty());
   const Attribution b = plain.explain("lrp", "1");
   EXPECT_EQ(b.rule_uses.at("batch-norm"), 3);
@@ -520,23 +521,27 @@ TEST(RuleLines, RefuseWhatTheyDoNotKnow) {
   const auto refused = [](const std::string& text, const std::string& message) {
     expect_error(ErrorKind::kUsage, message, [&] { parse_rule_lines(text, {}, "lrp"); });
   };
-  refused("epsilon-minus",
-          "lrp: composite is 'epsilon-minus'; it must be epsilon, epsilon-plus, epsilon-plus-flat, epsilon-alpha2-beta1, "
-          "epsilon-alpha2-beta1-flat, epsilon-gamma-box, excitation-backprop, the path of a JSON rule map or "
-          "SELECTOR:RULE;SELECTOR:RULE;...");
-  refused("cov:epsilon",
-          "lrp: composite: no nodes are called 'cov'; did you mean 'conv'? (first, first-conv, conv, dense, linear, sum, "
-          "product, batch-norm, average-pool, max-pool, activation, normalization, op(TYPE) or name(GLOB))");
-  refused("conv:epsilonn",
-          "lrp: composite: no rule 'epsilonn'; did you mean 'epsilon'? (zero, epsilon, gamma, alpha-beta, z-plus, flat, "
-          "w-square, z-box, norm, excitation, pass, gradient)");
+  refused(
+      "epsilon-minus",
+      "lrp: composite is 'epsilon-minus'; it must be epsilon, epsilon-plus, epsilon-plus-flat, epsilon-alpha2-beta1, "
+      "epsilon-alpha2-beta1-flat, epsilon-gamma-box, excitation-backprop, the path of a JSON rule map or "
+      "SELECTOR:RULE;SELECTOR:RULE;...");
+  refused(
+      "cov:epsilon",
+      "lrp: composite: no nodes are called 'cov'; did you mean 'conv'? (first, first-conv, conv, dense, linear, sum, "
+      "product, batch-norm, average-pool, max-pool, activation, normalization, op(TYPE) or name(GLOB))");
+  refused(
+      "conv:epsilonn",
+      "lrp: composite: no rule 'epsilonn'; did you mean 'epsilon'? (zero, epsilon, gamma, alpha-beta, z-plus, flat, "
+      "w-square, z-box, norm, excitation, pass, gradient)");
   refused("conv:alpha-beta(0.5)", "lrp: composite: alpha of 'alpha-beta(0.5)' must be a number >= 1");
   refused("conv:flat(1)", "lrp: composite: rule 'flat' takes no parameter");
   refused("conv:gamma(0.1", "lrp: composite: 'gamma(0.1' lacks its closing bracket");
   refused("op:flat", "lrp: composite: 'op' must be written op(PATTERN)");
   refused("name(%4):flat", "lrp: composite: '%' in '%4' must be followed by two hexadecimal digits");
-  refused(";:", "lrp: composite: no nodes are called '' (first, first-conv, conv, dense, linear, sum, product, "
-                "batch-norm, average-pool, max-pool, activation, normalization, op(TYPE) or name(GLOB))");
+  refused(";:",
+          "lrp: composite: no nodes are called '' (first, first-conv, conv, dense, linear, sum, product, "
+          "batch-norm, average-pool, max-pool, activation, normalization, op(TYPE) or name(GLOB))");
 }
 
 TEST(RuleLines, TheFirstThatFitsGoverns) {

@@ -20,18 +20,12 @@ struct RuleName {
   double low;
 };
 constexpr RuleName kRules[] = {
-    {"zero", RelevanceRule::kZero, "", 0},
-    {"epsilon", RelevanceRule::kEpsilon, "epsilon", 0},
-    {"gamma", RelevanceRule::kGamma, "gamma", 0},
-    {"alpha-beta", RelevanceRule::kAlphaBeta, "alpha", 1},
-    {"z-plus", RelevanceRule::kZPlus, "", 0},
-    {"flat", RelevanceRule::kFlat, "", 0},
-    {"w-square", RelevanceRule::kWSquare, "", 0},
-    {"z-box", RelevanceRule::kZBox, "", 0},
-    {"norm", RelevanceRule::kEpsilon, "", 0},
-    {"excitation", RelevanceRule::kExcitation, "", 0},
-    {"pass", RelevanceRule::kPass, "", 0},
-    {"gradient", RelevanceRule::kGradient, "", 0},
+    {"zero", RelevanceRule::kZero, "", 0},        {"epsilon", RelevanceRule::kEpsilon, "epsilon", 0},
+    {"gamma", RelevanceRule::kGamma, "gamma", 0}, {"alpha-beta", RelevanceRule::kAlphaBeta, "alpha", 1},
+    {"z-plus", RelevanceRule::kZPlus, "", 0},     {"flat", RelevanceRule::kFlat, "", 0},
+    {"w-square", RelevanceRule::kWSquare, "", 0}, {"z-box", RelevanceRule::kZBox, "", 0},
+    {"norm", RelevanceRule::kEpsilon, "", 0},     {"excitation", RelevanceRule::kExcitation, "", 0},
+    {"pass", RelevanceRule::kPass, "", 0},        {"gradient", RelevanceRule::kGradient, "", 0},
 };
 
 /// Composites of Zennit (Anders, Neumann, Samek, Müller, Lapuschkin; arXiv 2021) in this notation.
@@ -153,9 +147,9 @@ class LineParser {
 }  // namespace
 
 const std::vector<std::string>& rule_selectors() {
-  static const std::vector<std::string> names{"first",        "first-conv",   "conv",       "dense",
-                                              "linear",       "sum",          "product",    "batch-norm",
-                                              "average-pool", "max-pool",     "activation", "normalization"};
+  static const std::vector<std::string> names{"first",        "first-conv", "conv",       "dense",
+                                              "linear",       "sum",        "product",    "batch-norm",
+                                              "average-pool", "max-pool",   "activation", "normalization"};
   return names;
 }
 
@@ -197,9 +191,8 @@ std::string escaped_pattern(const std::string& text) {
 RuleLines parse_rule_lines(const std::string& text, const RuleDefaults& defaults, const std::string& owner) {
   std::string lines = text;
   if (text.find(':') == std::string::npos) {
-    const auto found = std::find_if(std::begin(kMaps), std::end(kMaps), [&](const NamedMap& map) {
-      return normal_name(map.name) == normal_name(text);
-    });
+    const auto found = std::find_if(std::begin(kMaps), std::end(kMaps),
+                                    [&](const NamedMap& map) { return normal_name(map.name) == normal_name(text); });
     if (found == std::end(kMaps)) {
       throw_usage(owner + ": composite is '" + printable(text) + "'; it must be " + join(rule_map_names(), ", ") +
                   ", the path of a JSON rule map or SELECTOR:RULE;SELECTOR:RULE;...");

@@ -15,14 +15,15 @@ TEST(RuleMapJson, BecomesOneLineOfText) {
       {"layers": "first", "rule": "z-box"},
       {"name": "/layer4*, (last)", "rule": "alpha-beta", "alpha": 2},
       {"op": "ConvTranspose", "rule": "epsilon", "epsilon": 0.01},
-      {"layers": "dense", "rule": "epsilon"}]})";
+      {"layers": "dense", "rule": "epsilon"}]
+})";
   const std::string lines = rule_lines_from_json(text, "map.json");
-  EXPECT_EQ(lines,
-            "first:z-box;name(/layer4*%2C%20%28last%29):alpha-beta(2);op(ConvTranspose):epsilon(0.01);dense:epsilon");
-  const RuleLines rules = parse_rule_lines(lines, {}, "lrp");
-  ASSERT_EQ(rules.size(), 4u);
-  EXPECT_EQ(rules[1].pattern, "/layer4*, (last)");
-  EXPECT_EQ(rules[2].choice.value, 0.01);
+EXPECT_EQ(lines,
+          "first:z-box;name(/layer4*%2C%20%28last%29):alpha-beta(2);op(ConvTranspose):epsilon(0.01);dense:epsilon");
+const RuleLines rules = parse_rule_lines(lines, {}, "lrp");
+ASSERT_EQ(rules.size(), 4u);
+EXPECT_EQ(rules[1].pattern, "/layer4*, (last)");
+EXPECT_EQ(rules[2].choice.value, 0.01);
 }
 
 TEST(RuleMapJson, TakesTheFilesPlaceInTheMethod) {
@@ -54,20 +55,23 @@ TEST(RuleMapJson, RefusesWithFileAndRule) {
           "map.json: rules[0]: 'layers', 'op' or 'name' must say which nodes are meant");
   refused(R"({"rules": [{"rule": "flat", "op": "Conv", "name": "x"}]})",
           "map.json: rules[0]: only one of 'layers', 'op' and 'name' can say which nodes are meant");
-  refused(R"({"rules": [{"layers": "convv", "rule": "flat"}]})",
-          "map.json: rules[0]: 'layers' is 'convv'; did you mean 'conv'?; one of first, first-conv, conv, dense, linear, "
-          "sum, product, batch-norm, average-pool, max-pool, activation, normalization was expected");
-  refused(R"({"rules": [{"layers": "conv", "rule": "flat"}, {"layers": "conv", "rule": "gama"}]})",
-          "map.json: rules[1]: 'rule' is 'gama'; did you mean 'gamma'?; one of zero, epsilon, gamma, alpha-beta, z-plus, "
-          "flat, w-square, z-box, norm, excitation, pass, gradient was expected");
+  refused(
+      R"({"rules": [{"layers": "convv", "rule": "flat"}]})",
+      "map.json: rules[0]: 'layers' is 'convv'; did you mean 'conv'?; one of first, first-conv, conv, dense, linear, "
+      "sum, product, batch-norm, average-pool, max-pool, activation, normalization was expected");
+  refused(
+      R"({"rules": [{"layers": "conv", "rule": "flat"}, {"layers": "conv", "rule": "gama"}]})",
+      "map.json: rules[1]: 'rule' is 'gama'; did you mean 'gamma'?; one of zero, epsilon, gamma, alpha-beta, z-plus, "
+      "flat, w-square, z-box, norm, excitation, pass, gradient was expected");
   refused(R"({"rules": [{"layers": "conv", "rule": "gamma", "epsilon": 1}]})",
           "map.json: rules[0]: unknown field 'epsilon' (fields are layers, op, name, rule, gamma)");
   refused(R"({"rules": [{"layers": "conv", "rule": "gamma", "gamma": "big"}]})",
           "map.json: rules[0]: 'gamma' must be a number");
   refused(R"({"rules": [{"layers": "conv", "rule": "alpha-beta", "alpha": 0.5}]})",
           "map.json: composite: alpha of 'alpha-beta(0.5)' must be a number >= 1");
-  refused("{\"rules\": ", "map.json: not JSON: syntax error while parsing value - unexpected end of input; expected "
-                          "'[', '{', or a literal");
+  refused("{\"rules\": ",
+          "map.json: not JSON: syntax error while parsing value - unexpected end of input; expected "
+          "'[', '{', or a literal");
   refused("[[[[[[[[[[[[1]]]]]]]]]]]]", "map.json: not a rule map: nested too deeply");
 }
 
