@@ -11,19 +11,18 @@ namespace pellucid::test {
 namespace {
 
 TEST(RuleMapJson, BecomesOneLineOfText) {
-  const std::string text = R"({"rules": [
+  const std::string text = R"json({"rules": [
       {"layers": "first", "rule": "z-box"},
       {"name": "/layer4*, (last)", "rule": "alpha-beta", "alpha": 2},
       {"op": "ConvTranspose", "rule": "epsilon", "epsilon": 0.01},
-      {"layers": "dense", "rule": "epsilon"}]
-})";
+      {"layers": "dense", "rule": "epsilon"}]})json";
   const std::string lines = rule_lines_from_json(text, "map.json");
-EXPECT_EQ(lines,
-          "first:z-box;name(/layer4*%2C%20%28last%29):alpha-beta(2);op(ConvTranspose):epsilon(0.01);dense:epsilon");
-const RuleLines rules = parse_rule_lines(lines, {}, "lrp");
-ASSERT_EQ(rules.size(), 4u);
-EXPECT_EQ(rules[1].pattern, "/layer4*, (last)");
-EXPECT_EQ(rules[2].choice.value, 0.01);
+  EXPECT_EQ(lines,
+            "first:z-box;name(/layer4*%2C%20%28last%29):alpha-beta(2);op(ConvTranspose):epsilon(0.01);dense:epsilon");
+  const RuleLines rules = parse_rule_lines(lines, {}, "lrp");
+  ASSERT_EQ(rules.size(), 4u);
+  EXPECT_EQ(rules[1].pattern, "/layer4*, (last)");
+  EXPECT_EQ(rules[2].choice.value, 0.01);
 }
 
 TEST(RuleMapJson, TakesTheFilesPlaceInTheMethod) {
