@@ -69,7 +69,8 @@ TEST(RuleMapJson, RefusesWithFileAndRule) {
   refused(R"({"rules": [{"layers": "conv", "rule": "alpha-beta", "alpha": 0.5}]})",
           "map.json: composite: alpha of 'alpha-beta(0.5)' must be a number >= 1");
   refused("{\"rules\": ",
-          "map.json: not JSON: syntax error while parsing value - unexpected end of input; expected "
+          "map.json: not JSON: parse error at line 1, column 11: syntax error while parsing value - unexpected end of "
+          "input; expected "
           "'[', '{', or a literal");
   refused("[[[[[[[[[[[[1]]]]]]]]]]]]", "map.json: not a rule map: nested too deeply");
 }
