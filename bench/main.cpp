@@ -36,6 +36,7 @@ struct Options {
 constexpr double kForwardTarget = 1.0;
 constexpr double kGradientTarget = 1.0;
 constexpr double kGradCamTarget = 1.15;
+constexpr double kRelevanceTarget = 2.5;
 constexpr double kImportSeconds = 0.15;
 constexpr double kExplainSeconds = 0.8;
 constexpr double kExplainMegabytes = 600;
@@ -103,6 +104,35 @@ void bench_network(const Graph& graph, int64_t batch, const Options& options) {
                 (gradient.mean({2, 3}, true) * tape.value(layer)).sum(1));
     compare("grad-cam" + suffix, {{"grad-cam", [&] { attribute(call, context); }}, {"one forward", [&] { forward(); }}},
             kGradCamTarget, options.harness);
+  }
+}
+
+/// Relevance propagation against one gradient, both as methods.
+void bench_relevance(const Graph& graph, int64_t batch, const Options& options) {
+  const std::string suffix = " " + graph.name + " x" + std::to_string(batch);
+  const Network network(graph);
+  at::manual_seed(1);
+  const Tensor input = at::randn({batch, 3, 224, 224});
+  const LayerTable layers(network, {input.sizes().vec()});
+  ModelCard card;
+  card.width = card.height = 224;
+  Request request;
+  request.capture = {layers.logits()};
+  const Tensor clean = network.run({input}, request).at(layers.logits());
+  const BoundTarget target(Target::parse("top1"), layers, card, layers.logits(), clean);
+  const Context context{network, layers, card, input, target, {}, 0, 16, nullptr, {}};
+  const MethodCall gradient = MethodCall::parse("gradient");
+  for (const char* composite :
+       {"epsilon-plus-flat", "epsilon", "epsilon-alpha2-beta1-flat", "epsilon-gamma-box", "excitation-backprop"}) {
+    const std::string task = std::string("lrp ") + composite + suffix;
+    if (!options.filter.empty() && task.find(options.filter) == std::string::npos) continue;
+    const MethodCall lrp = MethodCall::parse(std::string("lrp:composite=") + composite);
+    // What set out arrived or was absorbed on the way.
+    const auto d = attribute(lrp, context).diagnostics.front();
+    check_close(task, at::full({1}, d.at("relevance") + d.at("absorbed"), at::TensorOptions(at::kDouble)),
+                at::full({1}, d.at("start"), at::TensorOptions(at::kDouble)));
+    compare(task, {{"lrp", [&] { attribute(lrp, context); }}, {"gradient", [&] { attribute(gradient, context); }}},
+            kRelevanceTarget, options.harness);
   }
 }
 
@@ -201,7 +231,10 @@ int main(int argc, char** argv) {
                     : fs::exists(trained)     ? load_onnx(trained)
                                               : mobilenet_v2();
       graph.name = model;
-      for (const int64_t batch : {1, 8}) bench_network(graph, batch, options);
+      for (const int64_t batch : {1, 8}) {
+        bench_network(graph, batch, options);
+        bench_relevance(graph, batch, options);
+      }
       if (options.filter.empty() || ("IG-50 " + model).find(options.filter) != std::string::npos) {
         bench_integrated_gradients(graph, options.harness);
       }

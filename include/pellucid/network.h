@@ -51,6 +51,13 @@ struct NodeBackward;
 /// What a backward rule returns: one tensor per node input, undefined where nothing flows.
 using BackwardRule = std::function<TensorList(const NodeBackward&)>;
 
+/// The same node in another recorded pass, for rules that compare two inputs.
+struct NodeReference {
+  const TensorList& inputs;
+  const TensorList& outputs;
+  std::function<TensorList(const TensorList&)> vjp;
+};
+
 /// One node in the backward walk, as a rule sees it.
 struct NodeBackward {
   const Node& node;
@@ -60,6 +67,7 @@ struct NodeBackward {
   const std::vector<bool>& needed;  ///< Inputs on a path to a value asked for.
   /// The node's own vector-Jacobian product applied to other output gradients.
   std::function<TensorList(const TensorList&)> vjp;
+  const NodeReference* reference = nullptr;  ///< When the walk was given a second tape.
 };
 
 /// Which nodes a rule governs. Rules are data: tried in order, first match wins, the rest keep their own VJP.
@@ -138,8 +146,10 @@ class Tape {
   /// The forward value of `until`, `wrt` or a captured value; as it was computed, never overwritten.
   const Tensor& value(ValueId id) const;
 
-  /// One reverse walk from `seeds` (same shape as the values) to `wrt`, asking `rules` at each node.
-  Gradients backward(const Values& seeds, const std::vector<ValueId>& wrt, const RuleMap& rules = {}) const;
+  /// One reverse walk from `seeds` (same shape as the values) to `wrt`, asking `rules` at each node. `reference` is
+  /// another pass of the same network and request, whose values the rules then see beside these.
+  Gradients backward(const Values& seeds, const std::vector<ValueId>& wrt, const RuleMap& rules = {},
+                     const Tape* reference = nullptr) const;
 
  private:
   friend class Network;

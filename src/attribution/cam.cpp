@@ -266,6 +266,15 @@ CamMember gradient_member(const std::string& name) {
   return grad_cam;
 }
 
+Attribution summed_channels(const Context& context, const Values& layers, bool rectify) {
+  std::map<ValueId, Tensor> raws;
+  for (const auto& [id, t] : layers) raws[id] = as_map(context, id, t).to(at::kCPU).to(at::kDouble).sum(1);
+  Attribution a = from_raw_maps(context, std::move(raws), rectify, Fusion::kMean);
+  a.layers.clear();
+  for (const auto& entry : layers) a.layers.push_back(entry.first);
+  return a;
+}
+
 Method grad_cam_method() {
   return weighted_by_mean_gradient("grad-cam", "Grad-CAM", "Channels weighted by the mean gradient of the score.",
                                    grad_cam);

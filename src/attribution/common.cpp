@@ -64,8 +64,6 @@ int64_t rows_within_budget(const Context& context, ValueId at) {
   return static_cast<int64_t>(std::clamp(rows, 1.0, 64.0));
 }
 
-namespace {
-
 int64_t rows_per_pass(const Context& context) {
   return context.network.batches_safely() ? std::max<int64_t>(1, context.batch_size) : 1;
 }
@@ -110,7 +108,7 @@ GradientResult gradients(const Context& context, const GradientRequest& request)
   const int64_t step = gradient_rows(context, request.wrt);
   const bool inside = request.at != kNoValue && request.at != input_value(context);
   GradientResult result;
-  TensorList score_parts;
+  TensorList score_parts, start_parts;
   std::map<ValueId, TensorList> value_parts, gradient_parts;
   for (int64_t begin = 0; begin < total; begin += step) {
     const int64_t count = std::min(step, total - begin);
@@ -119,12 +117,15 @@ GradientResult gradients(const Context& context, const GradientRequest& request)
     Network::RecordRequest record;
     record.wrt = request.wrt;
     record.until = {target.value()};
+    record.keep_all = request.keep_all;
     const Tensor rows = request.input.narrow(0, begin, count);
     if (inside) record.request.from = {{request.at, rows}};
     const Tape tape = context.network.record({inside ? Tensor() : rows}, record, context.progress);
     const Tensor& value = tape.value(target.value());
-    const auto [score, seed] = score_and_seed(request, target, value);
+    auto [score, seed] = score_and_seed(request, target, value);
     score_parts.push_back(score);
+    if (request.from_score) seed = seed * value;
+    start_parts.push_back(seed.reshape({count, -1}).sum(1, false, at::kDouble));
     Gradients found = tape.backward({{target.value(), seed}}, request.wrt, request.rules);
     for (const ValueId id : request.wrt) {
       value_parts[id].push_back(tape.value(id));
@@ -141,6 +142,7 @@ GradientResult gradients(const Context& context, const GradientRequest& request)
   }
   const auto join = [](const TensorList& parts) { return parts.size() == 1 ? parts.front() : at::cat(parts, 0); };
   result.score = join(score_parts);
+  result.start = join(start_parts);
   for (const ValueId id : request.wrt) {
     result.values[id] = join(value_parts[id]);
     result.gradients[id] = join(gradient_parts[id]);

@@ -85,9 +85,12 @@ struct GradientRequest {
   ValueId at = kNoValue;  ///< The value that `input` holds, [M,...]; the network's input when left out.
   /// What is differentiated instead of the target's score: [M] from the target's value, by differentiable operations.
   std::function<Tensor(const BoundTarget& target, const Tensor& value)> score = {};
+  bool keep_all = false;    ///< Rules look at the values of the nodes they govern.
+  bool from_score = false;  ///< Start from the score (seed times value) instead of one: relevance, not gradients.
 };
 struct GradientResult {
   Tensor score;      ///< [M]
+  Tensor start;      ///< [M] float64, the sum of what the walk started from.
   Values values;     ///< Forward value of each `wrt`.
   Values gradients;  ///< Of each `wrt`; zeros (for the input) where no path leads to the target.
   std::map<std::string, int64_t> rule_uses;
@@ -103,6 +106,9 @@ int64_t gradient_rows(const Context& context, const std::vector<ValueId>& wrt);
 /// Rows that one forward pass from `at` may take together: `context.memory_budget` over what one row keeps alive, at
 /// most 64; 1 for networks that do not batch safely.
 int64_t rows_within_budget(const Context& context, ValueId at);
+
+/// Rows that one pass with gradients may take: `context.batch_size`, or 1 for networks that do not batch safely.
+int64_t rows_per_pass(const Context& context);
 
 /// Scores without gradients, [M].
 Tensor scores(const Context& context, const Tensor& input, const std::vector<int64_t>& rows);
@@ -181,6 +187,10 @@ Method meaningful_perturbation_method();
 Method extremal_perturbation_method();
 Method sobol_method();
 Method hsic_method();
+Method lrp_method();
+Method deeplift_method();
+Method excitation_backprop_method();
+Method contrastive_excitation_backprop_method();
 
 /// Rules for DeconvNet and guided backprop; also used by the guided CAMs.
 RuleMap deconvnet_rules();

@@ -501,7 +501,11 @@ TEST(MethodTable, HoldsWhatTheIssueLists) {
                                           "meaningful-perturbation",
                                           "extremal-perturbation",
                                           "sobol",
-                                          "hsic"};
+                                          "hsic",
+                                          "lrp",
+                                          "deeplift",
+                                          "excitation-backprop",
+                                          "contrastive-excitation-backprop"};
   std::set<std::string> found;
   for (const Method& m : methods()) {
     found.insert(m.id);

@@ -1,5 +1,6 @@
 #include "graph/plan.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "pellucid/error.h"
@@ -28,6 +29,7 @@ class Planner {
       fold_constants();
       canonical_activations();
       fold_batch_normalization();
+      fold_leading_batch_normalization();
     }
     return finish();
   }
@@ -225,25 +227,23 @@ class Planner {
     return false;
   }
 
-  /// Conv -> BatchNormalization becomes one Conv: w' = w s, b' = (b - mean) s + beta with s = gamma / sqrt(var + eps).
+  /// A BatchNormalization behind a linear node, y = s (w x + b) + t with s = gamma / sqrt(var + eps) and
+  /// t = beta - mean s, becomes one linear node with w' = s w and b' = s b + t.
   void fold_batch_normalization() {
     for (auto& node : nodes_) {
-      if (!node || node->op != "BatchNormalization" || !node->domain.empty()) continue;
-      bool foldable = node->inputs.size() == 5;
-      for (size_t i = 1; foldable && i < 5; ++i) foldable = constant(node->inputs[i]).defined();
-      for (size_t i = 1; i < node->outputs.size(); ++i) foldable = foldable && node->outputs[i] == kNoValue;
-      if (!foldable) continue;
+      if (!node || !is_constant_norm(*node)) continue;
       const ValueId between = node->inputs[0];
-      const Node* conv = inner_producer(between, "Conv");
-      const bool transposed = !conv;
-      if (!conv) conv = inner_producer(between, "ConvTranspose");
-      if (!conv || !constant(conv->inputs[1]).defined()) continue;
-      if (conv->inputs.size() > 2 && conv->inputs[2] != kNoValue && !constant(conv->inputs[2]).defined()) continue;
-      if (transposed && conv->integer("group", 1) != 1) continue;
-      const FoldedWeights* folded = fold(*conv, *node, transposed);
+      const Node* linear = inner_producer(between, "Conv");
+      if (!linear) linear = inner_producer(between, "ConvTranspose");
+      if (!linear) linear = inner_producer(between, "Gemm");
+      if (!linear || !has_constant_weights(*linear)) continue;
+      const bool scaled = linear->real("alpha", 1) != 1 || linear->real("beta", 1) != 1;
+      if (scaled || linear->integer("transA", 0) != 0) continue;
+      if (linear->op == "ConvTranspose" && linear->integer("group", 1) != 1) continue;
+      const FoldedWeights* folded = fold(*linear, *node, output_axis(*linear));
       if (!folded) continue;
-      auto merged = std::make_shared<Node>(*conv);
-      merged->inputs = {conv->inputs[0], add_constant(folded->weight), add_constant(folded->bias)};
+      auto merged = std::make_shared<Node>(*linear);
+      merged->inputs = {linear->inputs[0], add_constant(folded->weight), add_constant(folded->bias)};
       merged->outputs = {node->outputs[0]};
       const auto index = static_cast<size_t>(producer_[static_cast<size_t>(between)]);
       // The merged node stands where the BatchNormalization stood, after all that either needed.
@@ -254,22 +254,91 @@ class Planner {
     compact();
   }
 
-  const FoldedWeights* fold(const Node& conv, const Node& norm, bool transposed) {
+  /// The other way round, w (s x + t) + b with w' = w s and b' = w t + b: not with padding, which is zero behind the
+  /// BatchNormalization and would not be in front of it.
+  void fold_leading_batch_normalization() {
+    for (auto& node : nodes_) {
+      if (!node || !node->domain.empty() || !takes_leading_norm(*node)) continue;
+      const ValueId between = node->inputs[0];
+      const Node* norm = inner_producer(between, "BatchNormalization");
+      if (!norm || !is_constant_norm(*norm)) continue;
+      const Tensor& original = constant(node->inputs[1]);
+      const int64_t axis = 1 - output_axis(*node);  // input channels
+      const auto [scale, shift] = scale_and_shift(*norm);
+      if (scale.numel() != original.size(axis)) continue;
+      std::vector<int64_t> shape(static_cast<size_t>(original.dim()), 1), rest;
+      shape[static_cast<size_t>(axis)] = -1;
+      for (int64_t d = 0; d < original.dim(); ++d) {
+        if (d != 1 - axis) rest.push_back(d);
+      }
+      const Tensor w = original.to(at::kDouble);
+      Tensor bias = (w * shift.view(shape)).sum(rest);
+      if (node->inputs.size() > 2 && node->inputs[2] != kNoValue) bias = bias + constant(node->inputs[2]);
+      auto merged = std::make_shared<Node>(*node);
+      merged->inputs = {
+          norm->inputs[0],
+          add_constant((w * scale.view(shape)).to(original.scalar_type()).contiguous(original.suggest_memory_format())),
+          add_constant(bias.to(original.scalar_type()))};
+      nodes_[static_cast<size_t>(producer_[static_cast<size_t>(between)])].reset();
+      node = std::move(merged);
+    }
+    compact();
+  }
+
+  bool is_constant_norm(const Node& node) const {
+    if (node.op != "BatchNormalization" || !node.domain.empty() || node.inputs.size() != 5) return false;
+    for (size_t i = 1; i < 5; ++i) {
+      if (!constant(node.inputs[i]).defined()) return false;
+    }
+    for (size_t i = 1; i < node.outputs.size(); ++i) {
+      if (node.outputs[i] != kNoValue) return false;
+    }
+    return true;
+  }
+
+  bool has_constant_weights(const Node& node) const {
+    if (node.inputs.size() < 2 || !constant(node.inputs[1]).defined()) return false;
+    return node.inputs.size() < 3 || node.inputs[2] == kNoValue || constant(node.inputs[2]).defined();
+  }
+
+  bool takes_leading_norm(const Node& node) const {
+    if (node.op == "Gemm") {
+      return has_constant_weights(node) && node.real("alpha", 1) == 1 && node.real("beta", 1) == 1 &&
+             node.integer("transA", 0) == 0;
+    }
+    if (node.op != "Conv" || !has_constant_weights(node) || node.integer("group", 1) != 1) return false;
+    const std::string policy = node.text("auto_pad", "NOTSET");
+    const std::vector<int64_t> pads = node.integers("pads");
+    return policy == "VALID" ||
+           (policy == "NOTSET" && std::all_of(pads.begin(), pads.end(), [](int64_t pad) { return pad == 0; }));
+  }
+
+  /// The axis of the weights along which outputs lie; inputs lie along the other of the first two.
+  static int64_t output_axis(const Node& node) {
+    if (node.op == "Conv") return 0;
+    return node.op == "Gemm" && node.integer("transB", 0) != 0 ? 0 : 1;
+  }
+
+  /// s and t of a BatchNormalization, float64.
+  std::pair<Tensor, Tensor> scale_and_shift(const Node& norm) const {
+    const auto parameter = [&](size_t i) { return constant(norm.inputs[i]).to(at::kDouble).flatten(); };
+    const Tensor scale = parameter(1) / at::sqrt(parameter(4) + norm.real("epsilon", 1e-5));
+    return {scale, parameter(2) - parameter(3) * scale};
+  }
+
+  const FoldedWeights* fold(const Node& conv, const Node& norm, int64_t axis) {
     // By what comes out: `conv` may itself be the result of folding, a node that only this plan has.
     const auto cached = folded_.find(norm.outputs[0]);
     if (cached != folded_.end() && !conv_is_overridden(conv, norm)) return &cached->second;
     const Tensor w = constant(conv.inputs[1]).to(at::kDouble);
-    const int64_t channels = transposed ? w.size(1) : w.size(0);
     for (size_t i = 1; i < 5; ++i) {
-      if (constant(norm.inputs[i]).numel() != channels) return nullptr;
+      if (constant(norm.inputs[i]).numel() != w.size(axis)) return nullptr;
     }
-    const auto parameter = [&](size_t i) { return constant(norm.inputs[i]).to(at::kDouble).flatten(); };
-    const Tensor scale = parameter(1) / at::sqrt(parameter(4) + norm.real("epsilon", 1e-5));
-    Tensor shift = parameter(2) - parameter(3) * scale;
+    auto [scale, shift] = scale_and_shift(norm);
     if (conv.inputs.size() > 2 && conv.inputs[2] != kNoValue)
       shift = shift + constant(conv.inputs[2]).to(at::kDouble) * scale;
     std::vector<int64_t> shape(static_cast<size_t>(w.dim()), 1);
-    shape[transposed ? 1 : 0] = -1;
+    shape[static_cast<size_t>(axis)] = -1;
     const Tensor& original = constant(conv.inputs[1]);
     FoldedWeights result;
     result.weight = (w * scale.view(shape)).to(original.scalar_type()).contiguous(original.suggest_memory_format());

@@ -1,5 +1,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
+#include <optional>
+
 #include "graph/executor.h"
 #include "pellucid/error.h"
 #include "pellucid/text.h"
@@ -46,10 +48,19 @@ TensorList vjp_of(const Record& record, const TensorList& grads, const std::vect
   return result;
 }
 
+bool same_nodes(const std::vector<Record>& a, const std::vector<Record>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](const Record& x, const Record& y) { return x.node == y.node; });
+}
+
 }  // namespace
 
-Gradients Tape::backward(const Values& seeds, const std::vector<ValueId>& wrt, const RuleMap& rules) const {
+Gradients Tape::backward(const Values& seeds, const std::vector<ValueId>& wrt, const RuleMap& rules,
+                         const Tape* reference) const {
   at::NoGradGuard no_grad;
+  if (reference && !same_nodes(impl_->records, reference->impl_->records)) {
+    throw_usage(impl_->file + ": the reference tape was recorded by another request");
+  }
   // Gradients that the walk summed itself may be added to in place; those that came from outside may not.
   struct Slot {
     Tensor grad;
@@ -105,9 +116,17 @@ Gradients Tape::backward(const Values& seeds, const std::vector<ValueId>& wrt, c
     try {
       if (rule) {
         ++result.rule_uses[rule->name];
-        const NodeBackward backward{
+        NodeBackward backward{
             node,      record.inputs, record.outputs,
             out_grads, needed[i],     [&](const TensorList& other) { return vjp_of(record, other, needed[i]); }};
+        std::optional<NodeReference> counterpart;
+        if (reference) {
+          const Record& other = reference->impl_->records[i];
+          counterpart.emplace(NodeReference{other.inputs, other.outputs, [&other, &needed, i](const TensorList& grad) {
+                                              return vjp_of(other, grad, needed[i]);
+                                            }});
+          backward.reference = &*counterpart;
+        }
         in_grads = rule->rule(backward);
       } else {
         in_grads = vjp_of(record, out_grads, needed[i]);

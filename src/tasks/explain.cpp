@@ -12,6 +12,7 @@
 #include "tasks/cam_layers.h"
 #include "tasks/explanation_writer.h"
 #include "tasks/picture_reader.h"
+#include "tasks/rule_map_json.h"
 #include "tasks/run_model.h"
 #include "tasks/segmenter.h"
 
@@ -109,6 +110,8 @@ class Explainer {
       if (targets.size() > 1) suffix += "." + file_name_from(target->text);
       job.suffix = suffix;
       for (int n = 2; !used.insert(job.suffix).second; ++n) job.suffix = suffix + "-" + std::to_string(n);
+      read_rule_map(job.call);  // after naming: files are called after the file, results hold its rules
+      read_rule_map(job.call);  // after naming: files are called after the file, results hold its rules
       jobs_.push_back(std::move(job));
     }
   }
