@@ -905,6 +905,32 @@ TEST_F(Cli, TrainingWritesAModelThatLoadsAgain) {
   EXPECT_EQ(checked.status, 0) << checked.err;
 }
 
+// Twelve pictures learned by heart with permuted labels; and the controls that a planted shortcut asks for.
+TEST_F(Cli, TrainingTakesAnySetAndPermutedLabels) {
+  Words arguments = tiny_training("40");
+  arguments.insert(arguments.end(), {"--shuffle-labels", "--weight-decay", "0"});
+  const json shuffled = good_json(arguments);
+  EXPECT_GE(shuffled["train_accuracy"].get<double>(), 0.7);
+  EXPECT_FALSE(shuffled.contains("controls"));
+  arguments = tiny_training("1");
+  arguments.insert(arguments.end(), {"--data", "shortcut"});
+  const json planted = good_json(arguments);
+  EXPECT_FALSE(planted.contains("train_accuracy"));
+  for (const char* what :
+       {"without the watermark", "with the watermark of another class", "answers that follow that watermark"}) {
+    EXPECT_TRUE(planted["controls"].contains(what)) << planted.dump();
+  }
+  for (const std::string set : {"parts", "scenes"}) {
+    arguments = tiny_training("1");
+    arguments.insert(arguments.end(), {"--data", set});
+    EXPECT_EQ(good_json(arguments)["test_pictures"], set == "parts" ? 16 : 6);
+  }
+  arguments = tiny_training("1");
+  arguments.insert(arguments.end(), {"--data", "flowers"});
+  bad(arguments, 2,
+      "no data set 'flowers'; the generated sets are an8flower-single, an8flower-double, parts, scenes, shortcut");
+}
+
 TEST_F(Cli, KilledTrainingGoesOnFromItsCheckpoint) {
   ProgramOptions options;
   options.watch = [&](pid_t child) {

@@ -29,12 +29,12 @@ struct MetricContext {
   int64_t image = 0;       ///< Which picture of the context.
   /// The same attribution before its channels were reduced, in the shape of one picture, for methods at the input.
   Tensor values = {};
-  Tensor mask = {};                  ///< [H,W], nonzero where the evidence is known to be.
-  Tensor ignore = {};                ///< [H,W], nonzero where the truth is not known; left out of every comparison.
-  std::vector<TruthBox> boxes = {};  ///< The same truth as boxes; a metric takes the kind it is defined on.
-  Tensor others = {};                ///< [H,W], nonzero on objects of other classes than the target's.
+  Tensor mask = {};                   ///< [H,W], nonzero where the evidence is known to be.
+  Tensor ignore = {};                 ///< [H,W], nonzero where the truth is not known; left out of every comparison.
+  std::vector<TruthBox> boxes = {};   ///< The same truth as boxes; a metric takes the kind it is defined on.
+  Tensor others = {};                 ///< [H,W], nonzero on objects of other classes than the target's.
   std::vector<TruthPart> parts = {};  ///< Parts of known importance.
-  std::string baseline = {};         ///< The baseline of the method that made the map ("black"); empty: none.
+  std::string baseline = {};          ///< The baseline of the method that made the map ("black"); empty: none.
   /// Makes the map again, for other pictures or another network. Same method, same parameters.
   std::function<Attribution(const Context&)> explain = {};
   /// The same architecture trained on shuffled labels, for data randomization.
@@ -67,10 +67,10 @@ struct ScoreSpec {
 };
 
 enum MetricNeed : unsigned {
-  kMetricTruth = 1,         ///< A mask or boxes.
-  kMetricClass = 2,         ///< A class as target: a probability or another class to compare with.
-  kMetricPasses = 4,        ///< Runs the network on changed pictures.
-  kMetricExplains = 8,      ///< Explains again (MetricContext::explain).
+  kMetricTruth = 1,          ///< A mask or boxes.
+  kMetricClass = 2,          ///< A class as target: a probability or another class to compare with.
+  kMetricPasses = 4,         ///< Runs the network on changed pictures.
+  kMetricExplains = 8,       ///< Explains again (MetricContext::explain).
   kMetricOtherNetwork = 16,  ///< MetricContext::label_randomized.
   kMetricParts = 32,         ///< MetricContext::parts.
   kMetricOthers = 64         ///< MetricContext::others.

@@ -88,12 +88,12 @@ TEST(Baselines, RefusesWhatIsNone) {
   for (const std::string name :
        {"purple", "blur:", "blur:0", "blur:-1", "blur:1e9", "blur:nan", "noise:-1", "noise:x", "", "black+"}) {
     const std::string part = name == "black+" ? "" : name;
-    expect_error(
-        ErrorKind::kUsage,
-        "integrated-gradients: baseline is '" + part +
-            "'; it must be black, white, gray, value:LEVEL, zero, mean, blur[:SIGMA], noise[:SEED], or several joined by '+' "
-            "(default black)",
-        [&] { n.explain("integrated-gradients:steps=1,baseline=" + name, "0"); });
+    expect_error(ErrorKind::kUsage,
+                 "integrated-gradients: baseline is '" + part +
+                     "'; it must be black, white, gray, value:LEVEL, zero, mean, blur[:SIGMA], noise[:SEED], or "
+                     "several joined by '+' "
+                     "(default black)",
+                 [&] { n.explain("integrated-gradients:steps=1,baseline=" + name, "0"); });
   }
 }
 

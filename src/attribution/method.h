@@ -131,6 +131,9 @@ Attribution input_attribution(const Context& context, const Tensor& values, Redu
 /// what is negative.
 Tensor map_from_values(const Context& context, const Tensor& values, const std::string& reduction, bool rectify);
 
+/// Layer-shaped values [N,K,h,w] or tokens as one map: channels summed, then finished as class activation maps are.
+Attribution summed_channels(const Context& context, const Values& layers, bool rectify);
+
 /// A layer's [N,K,h,w] as it is, tokens [N,T,D] as [N,D,rows,columns] without class and register tokens. Throws
 /// Error(kUsage) for layers of any other shape.
 Tensor layer_planes(const Context& context, ValueId layer, const Tensor& t);

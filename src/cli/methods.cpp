@@ -39,15 +39,6 @@ nlohmann::ordered_json method_json(const Method& m) {
   return json;
 }
 
-/// As a table of Markdown.
-void print_parameters(const std::vector<ParamSpec>& specs) {
-  std::cout << "\n| Parameter | Default | Accepts | Meaning |\n|---|---|---|---|\n";
-  for (const ParamSpec& spec : specs) {
-    std::cout << "| `" << spec.name << "` | " << spec.default_value << " | " << spec.accepts << " | " << spec.help
-              << " |\n";
-  }
-}
-
 }  // namespace
 
 std::function<int(TerminalProgress&)> setup_methods(CLI::App& app, GlobalOptions& global) {
@@ -91,7 +82,8 @@ std::function<int(TerminalProgress&)> setup_methods(CLI::App& app, GlobalOptions
     }
     std::vector<std::vector<std::string>> rows;
     for (const Method& m : methods()) rows.push_back({m.id, m.family, needs_text(m), m.summary});
-    std::cout << text_table({"method", "family", "needs", "what it shows"}, rows, terminal_width()) << kSmoothHelp << "\n";
+    std::cout << text_table({"method", "family", "needs", "what it shows"}, rows, terminal_width()) << kSmoothHelp
+              << "\n";
     return 0;
   };
 }

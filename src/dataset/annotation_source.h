@@ -19,6 +19,9 @@ std::shared_ptr<const Annotations::Source> open_masks(const std::string& folder,
 /// A mask with the pixels whose middle lies in the box, which is clipped to the picture.
 Image mask_from_box(const AnnotationBox& box, int width, int height);
 
+/// Throws Error(kInvalidInput) when so many masks would not fit into 4 GiB.
+void check_room_for_masks(const std::string& where, size_t count, int width, int height);
+
 /// VOC's class names, number 1 first.
 const std::vector<std::string>& voc_classes();
 

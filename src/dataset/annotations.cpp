@@ -74,6 +74,13 @@ std::vector<Annotation> Annotations::of(const std::string& photo, int width, int
   return source_->of(photo, width, height);
 }
 
+void check_room_for_masks(const std::string& where, size_t count, int width, int height) {
+  constexpr uint64_t kMostBytes = uint64_t{4} << 30;
+  if (count <= kMostBytes / (static_cast<uint64_t>(width) * static_cast<uint64_t>(height))) return;
+  throw_invalid(where + ": the masks of " + std::to_string(count) + " annotations of " + std::to_string(width) + "x" +
+                std::to_string(height) + " pixels are more than 4 GiB");
+}
+
 std::string file_of_stem(const std::string& folder, const std::string& photo,
                          const std::vector<std::string>& extensions) {
   const std::string stem = fs::u8path(photo).stem().string();
@@ -176,6 +183,9 @@ std::vector<int64_t> runs_from_text(std::string_view text, const std::string& wh
       if (!more && (code & 16) != 0) value -= int64_t{1} << (kBits * (digits + 1));
     }
     if (counts.size() > 2) value += counts[counts.size() - 2];
+    if (value < 0 || value > int64_t{1} << (kBits * kMost)) {
+      throw_invalid(where + ": the compressed run lengths are damaged at character " + std::to_string(i));
+    }
     counts.push_back(value);
   }
   return counts;

@@ -20,7 +20,8 @@ using nlohmann::json;
 
 constexpr int kDeepest = 32;
 constexpr size_t kMostVertices = 100000;
-constexpr int64_t kMostValues = 1'000'000;  ///< of one element of a list
+constexpr size_t kMostCrossings = 1'000'000'000;  ///< vertices times rows: a second or two
+constexpr int64_t kMostValues = 1'000'000;        ///< of one element of a list
 
 /// A mask before it is drawn, as small as the file has it.
 struct Shape {
@@ -74,6 +75,7 @@ class Coco final : public Annotations::Source {
     std::vector<Annotation> result;
     const auto shapes = shapes_.find(found->id);
     if (shapes == shapes_.end()) return result;
+    check_room_for_masks(name_ + ": image '" + printable(found->file) + "'", shapes->second.size(), width, height);
     for (const Shape& shape : shapes->second) result.push_back(drawn(shape, width, height));
     return result;
   }
@@ -101,6 +103,12 @@ class Coco final : public Annotations::Source {
                                 width, where);
     } else if (!shape.polygons.empty()) {
       one.mask = Image(width, height, 1);
+      size_t vertices = 0;
+      for (const auto& polygon : shape.polygons) vertices += polygon.size() / 2;
+      if (vertices * static_cast<size_t>(height) > kMostCrossings) {
+        throw_invalid(where + ": " + std::to_string(vertices) + " vertices over " + std::to_string(height) +
+                      " rows are too many");
+      }
       for (const auto& polygon : shape.polygons) fill_polygon(one.mask, polygon);
     } else {
       one.mask = mask_from_box(shape.box, width, height);

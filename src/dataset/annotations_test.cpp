@@ -90,6 +90,7 @@ TEST(Annotations, DamagedRunsAreRefused) {
   bad("x: the compressed run lengths are damaged at character 2", [] { runs_from_text("6 ", "x"); });
   bad("x: the compressed run lengths are damaged at character 3", [] { runs_from_text("6X", "x"); });
   bad("x: the compressed run lengths are damaged at character 8", [] { runs_from_text("XXXXXXXXXX", "x"); });
+  bad("x: the compressed run lengths are damaged at character 1", [] { runs_from_text("N", "x"); });  // -2
 }
 
 TEST(Annotations, PolygonsFillThePixelsWhoseMiddleIsInside) {
@@ -221,6 +222,20 @@ TEST(Annotations, CocoKeepsLimits) {
   const std::string path = folder.write("two.json", coco(box + "," + box));
   expect_error(ErrorKind::kInvalidInput, "two.json: more than 1 annotations",
                [&] { Annotations::open(path, AnnotationFormat::kAuto, limits); });
+  std::string boxes = box;
+  for (int i = 0; i < 99; ++i) boxes += "," + box;
+  const Annotations crowded = Annotations::open(
+      folder.write("crowded.json", coco(boxes, R"({"id":7,"file_name":"a.jpg","width":8192,"height":8192})")));
+  expect_error(ErrorKind::kInvalidInput,
+               "crowded.json: image 'a.jpg': the masks of 100 annotations of 8192x8192 pixels are more than 4 GiB",
+               [&] { crowded.of("a.jpg", 8192, 8192); });
+  std::string polygon = "0,0";
+  for (int i = 0; i < 4000; ++i) polygon += ",1,2";
+  const Annotations jagged = Annotations::open(
+      folder.write("jagged.json", coco(R"({"id":5,"image_id":7,"category_id":3,"segmentation":[[)" + polygon + "]]}",
+                                       R"({"id":7,"file_name":"a.jpg","width":16,"height":1000000})")));
+  expect_error(ErrorKind::kInvalidInput, "jagged.json: annotation 5: 4001 vertices over 1000000 rows are too many",
+               [&] { jagged.of("a.jpg", 16, 1000000); });
   limits.max_file_bytes = 10;
   EXPECT_THROW(Annotations::open(path, AnnotationFormat::kAuto, limits), Error);
 }

@@ -44,6 +44,7 @@ class Voc final : public Annotations::Source {
                       " pixels, but the photo has " + size_text(width, height));
       }
     }
+    check_room_for_masks(name, root.children.size(), width, height);
     std::vector<Annotation> result;
     for (const XmlElement& child : root.children)
       if (child.name == "object") result.push_back(object(child, name, width, height));

@@ -169,7 +169,8 @@ class SetEvaluator {
     batch.table = table_for(batch.input.sizes().slice(1).vec());
     const Target target = Target::parse(batch.pictures.front().target);
     const ValueId id = target_value(target, *batch.table, model_.network.graph());
-    batch.target = std::make_unique<BoundTarget>(target, *batch.table, model_.card, id, forward(model_.network, batch.input, id, whole_));
+    batch.target = std::make_unique<BoundTarget>(target, *batch.table, model_.card, id,
+                                                 forward(model_.network, batch.input, id, whole_));
     return batch;
   }
 

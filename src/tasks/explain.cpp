@@ -8,9 +8,9 @@
 #include "pellucid/files.h"
 #include "pellucid/tasks.h"
 #include "pellucid/text.h"
-#include "tasks/given_truth.h"
 #include "tasks/cam_layers.h"
 #include "tasks/explanation_writer.h"
+#include "tasks/given_truth.h"
 #include "tasks/picture_reader.h"
 #include "tasks/rule_map_json.h"
 #include "tasks/run_model.h"
@@ -330,7 +330,8 @@ class Explainer {
     if (done.probability.defined()) done.probability = done.probability.to(at::kCPU).to(at::kDouble);
     const auto start = std::chrono::steady_clock::now();
     try {
-      if (job.call.method->needs & kNeedsLayer) context.cam_layers = cam_layers(table, model_.card, request_.layers, result_.notes);
+      if (job.call.method->needs & kNeedsLayer)
+        context.cam_layers = cam_layers(table, model_.card, request_.layers, result_.notes);
       done.attribution = attribute(job.call, context);
     } catch (const Error& e) {
       if (e.kind() == ErrorKind::kInterrupted) throw;

@@ -58,11 +58,11 @@ TEST(Explain, ArraysAreTheNumbersOfTheLibrary) {
 // A picture is most similar to itself; the reference must not disturb the batch that it is compared with.
 TEST(Explain, SimilarityToAReferenceOverABatch) {
   const test::TemporaryFolder folder;
-  FlowerRequest flowers;
+  DatasetRequest flowers;
   flowers.per_class = 1;
   flowers.size = 128;
   flowers.output = folder.path();
-  write_flowers(flowers);
+  write_dataset(flowers);
   ExplainRequest request;
   request.model.path = kModel;
   request.run.inputs = {folder.file("images")};

@@ -5,8 +5,8 @@
 #include <set>
 
 #include "pellucid/error.h"
-#include "pellucid/metrics.h"
 #include "pellucid/files.h"
+#include "pellucid/metrics.h"
 #include "pellucid/npy.h"
 #include "pellucid/segment.h"
 #include "pellucid/text.h"

@@ -69,31 +69,12 @@ class GeneratedPictures final : public PictureSource {
     }
   }
 
-  /// What each part is worth to the network: the drop of its class logit when the picture is drawn without the part.
   void add_parts(const GroundTruthRequest& request, const GroundTruthSample& sample, JudgedPicture& judged) const {
     if (sample.parts.size() < 2) return;
-    TensorList inputs{judged.picture.input};
-    for (const GroundTruthPart& part : sample.parts) {
-      GroundTruthRequest without = request;
-      without.removed_parts = {part.name};
-      inputs.push_back(picture_from_image(draw_sample(set_, without).picture, "", "", model_).input);
-    }
-    const LayerTable table(model_.network, {judged.picture.input.sizes().vec()});
-    Request wanted;
-    wanted.capture = {table.logits()};
-    const Tensor input =
-        at::cat(inputs).to(at::TensorOptions().device(model_.network.device()).dtype(model_.network.dtype()));
-    const Tensor logits = model_.network.run({input}, wanted)
-                              .at(table.logits())
-                              .flatten(1)
-                              .select(1, request.label)
-                              .to(at::kCPU)
-                              .to(at::kDouble);
+    const std::vector<double> importance = part_importance(model_.network, model_.card, set_, request);
     for (size_t i = 0; i < sample.parts.size(); ++i) {
       const GroundTruthPart& part = sample.parts[i];
-      const auto row = static_cast<int64_t>(i);
-      judged.parts.push_back({part.name, mask_tensor(part.mask()),
-                              logits[0].item<double>() - logits[row + 1].item<double>(), part.discriminative});
+      judged.parts.push_back({part.name, mask_tensor(part.mask()), importance[i], part.discriminative});
     }
   }
 

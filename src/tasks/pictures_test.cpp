@@ -96,5 +96,30 @@ TEST_F(LoadPicture, LetterboxSaysWhereThePictureLies) {
   EXPECT_FLOAT_EQ(p.input[0][0][0][0].item<float>(), 114);
 }
 
+// A mask goes the way of its photo: where the input is white, the mask of the white half is 255, and nowhere else.
+TEST_F(LoadPicture, MasksFollowThePhotoIntoTheView) {
+  Image photo(8, 4, 3, 0), mask(8, 4, 1, 0);
+  for (int y = 0; y < 4; ++y) {
+    for (int x = 4; x < 8; ++x) {
+      *mask.at(x, y) = 255;
+      std::fill_n(photo.at(x, y), 3, uint8_t{255});
+    }
+  }
+  for (const ResizePolicy policy : {ResizePolicy::kStretch, ResizePolicy::kCenterCrop, ResizePolicy::kLetterbox}) {
+    for (const bool channels_first : {true, false}) {
+      ModelCard card = plain(policy == ResizePolicy::kCenterCrop ? 4 : 8, policy);
+      card.channels_first = channels_first;
+      const Picture p = load(photo, card);
+      const Image seen = mask_in_view(mask, view_of(p, card));
+      ASSERT_EQ(seen.width, card.width);
+      ASSERT_EQ(seen.height, card.height);
+      const Tensor plane = channels_first ? p.input[0][0] : p.input[0].select(2, 0);
+      for (int y = 0; y < seen.height; ++y)
+        for (int x = 0; x < seen.width; ++x)
+          EXPECT_EQ(*seen.at(x, y) == 255, plane[y][x].item<float>() == 255) << x << ", " << y;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace pellucid
