@@ -21,6 +21,7 @@ struct EvaluationSuite {
   struct Part {
     std::string set;    ///< Of ground_truth_sets().
     std::string model;  ///< Shipped file; trained when it is not to be found.
+    int64_t size = 0;   ///< Side of the pictures in pixels; 0 takes the network's.
   };
   std::vector<Part> parts;
   std::string methods;  ///< Default of the request's.

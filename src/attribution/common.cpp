@@ -64,11 +64,11 @@ int64_t rows_within_budget(const Context& context, ValueId at) {
   return static_cast<int64_t>(std::clamp(rows, 1.0, 64.0));
 }
 
-namespace {
-
 int64_t rows_per_pass(const Context& context) {
   return context.network.batches_safely() ? std::max<int64_t>(1, context.batch_size) : 1;
 }
+
+namespace {
 
 /// The score of a request and its derivative with respect to the target's value.
 std::pair<Tensor, Tensor> score_and_seed(const GradientRequest& request, const BoundTarget& target,

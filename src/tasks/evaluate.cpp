@@ -481,6 +481,7 @@ class Evaluation {
     for (const EvaluationSuite::Part& part : suite.parts) {
       ModelOptions options = request_.model;
       if (options.path.empty()) options.path = shipped_model(part, request_, result_.notes, progress_);
+      if (part.size > 0 && options.width == 0) options.width = options.height = part.size;
       const LoadedModel model = load_model(options);
       judge(model, *generated_pictures(part.set, model, request_.pictures_per_class, request_.seeds, request_.run.seed,
                                        request_.picture_size));

@@ -14,17 +14,18 @@ const std::vector<EvaluationSuite>& evaluation_suites() {
     const std::string truth_metrics =
         "average-precision,iou,pointing-game,relevance-mass,relevance-rank,deletion,insertion,sparseness";
     std::vector<EvaluationSuite> list;
-    list.push_back({"an8flower",
-                    "Flowers of which one part's color makes the class; do maps find that part?",
-                    {{"an8flower-single", "flower_single_6c.onnx"}, {"an8flower-double", "flower_double_12c.onnx"}},
-                    usual_methods,
-                    truth_metrics,
-                    {},
-                    ""});
+    list.push_back(
+        {"an8flower",
+         "Flowers of which one part's color makes the class; do maps find that part?",
+         {{"an8flower-single", "flower_single_6c.onnx", 0}, {"an8flower-double", "flower_double_12c.onnx", 0}},
+         usual_methods,
+         truth_metrics,
+         {},
+         ""});
     EvaluationSuite oramas{
         "oramas2019",
         "The table of Oramas, Wang, Tuytelaars on our own flowers and networks: mean IoU",
-        {{"an8flower-single", "flower_single_6c.onnx"}, {"an8flower-double", "flower_double_12c.onnx"}},
+        {{"an8flower-single", "flower_single_6c.onnx", 0}, {"an8flower-double", "flower_double_12c.onnx", 0}},
         "activation-mean,guided-backprop,grad-cam,guided-grad-cam,grad-cam++,guided-grad-cam++",
         "iou",
         {},
@@ -39,21 +40,21 @@ const std::vector<EvaluationSuite>& evaluation_suites() {
     list.push_back(std::move(oramas));
     list.push_back({"parts",
                     "Birds whose class is a combination of parts; is attribution shared out as deleting parts says?",
-                    {{"parts", "bird_parts_16c.onnx"}},
+                    {{"parts", "bird_parts_16c.onnx", 0}},
                     usual_methods,
                     "part-ranks," + truth_metrics,
                     {},
                     ""});
     list.push_back({"scenes",
                     "Several flowers of different classes in a picture; is it the asked one that is found?",
-                    {{"scenes", "flower_single_6c.onnx"}},
+                    {{"scenes", "flower_single_6c.onnx", 256}},
                     usual_methods,
                     "class-discrimination," + truth_metrics,
                     {},
                     ""});
     list.push_back({"shortcut",
                     "A network that reads a planted mark; do maps say so?",
-                    {{"shortcut", "shortcut_6c.onnx"}},
+                    {{"shortcut", "shortcut_6c.onnx", 0}},
                     usual_methods,
                     "part-ranks," + truth_metrics,
                     {},
