@@ -79,7 +79,7 @@ void check_close(const std::string& what, const Tensor& ours, const Tensor& othe
 }  // namespace
 
 void bench_perturbation_cams(const Graph& graph, const std::string& filter, const HarnessOptions& options) {
-  const std::vector<std::string> methods{"ablation-cam", "recipro-cam:mask=point,score=logit", "score-cam"};
+  const std::vector<std::string> methods{"ablation-cam", "recipro-cam:window=point,score=logit", "score-cam"};
   const auto wanted = [&](const std::string& method) {
     return filter.empty() || (method + " " + graph.name).find(filter) != std::string::npos;
   };

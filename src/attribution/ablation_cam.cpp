@@ -93,14 +93,14 @@ Attribution ablation_cam(const Context& context, const AblationCamParams& p, con
 }
 
 struct ReciproCamParams {
-  std::string mask = "gaussian";
+  std::string window = "gaussian";
   std::string score = "probability";
 };
 
 template <class V>
 void describe(V& visit, ReciproCamParams& p) {
   visit(
-      "mask", p.mask, one_of({"gaussian", "point"}),
+      "window", p.window, one_of({"gaussian", "point"}),
       "gaussian: the eight neighbours are kept as well, with weights 1/8 and 1/16 beside 1/4 for the position itself.");
   visit("score", p.score, one_of({"probability", "logit"}), "Which score is measured.");
 }
@@ -130,7 +130,8 @@ Tensor recipro_map(const Context& context, const ReciproCamParams& p, const CamI
   const Tensor scores = measure_layer(
       context, in, image, height * width, measure_from(p.score), "masked positions",
       [&](Tensor& copies, int64_t begin) {
-        Tensor masks = position_masks(p.mask == "gaussian", begin, copies.size(0), height, width).to(copies.options());
+        Tensor masks =
+            position_masks(p.window == "gaussian", begin, copies.size(0), height, width).to(copies.options());
         if (copies.dim() == 4) {
           copies.mul_(masks.unsqueeze(1));
         } else {  // class and register tokens stay

@@ -109,7 +109,7 @@ TEST_P(CamVariantsOfEveryFamily, AblationCamIsOneWholePassPerChannel) {
 
 // With global average pooling one position alone has the logit CAM / 4 + b; the map starts at its minimum.
 TEST(ReciproCam, PointMasksGiveTheCamLessItsMinimum) {
-  EXPECT_TRUE(within(two_maps().explain("recipro-cam:mask=point,score=logit", "0", {"A"}).values,
+  EXPECT_TRUE(within(two_maps().explain("recipro-cam:window=point,score=logit", "0", {"A"}).values,
                      map2x2(5, 0, 6, 5) / 4, kExact));
 }
 

@@ -193,7 +193,7 @@ Attribution deeplift(const Context& context, const DeepLiftParams& p) {
 }  // namespace
 
 Method deeplift_method() {
-  return make_method<DeepLiftParams>("deeplift", "DeepLIFT (rescale)", "gradient",
+  return make_method<DeepLiftParams>("deeplift", "DeepLIFT (rescale)", "propagation",
                                      "Contributions of differences from a baseline, without saturation; one pass.",
                                      papers::kShrikumar2017, kNeedsTarget | kNeedsBaseline | kNeedsGradient,
                                      kComplete | kScalesWithLogit, deeplift);

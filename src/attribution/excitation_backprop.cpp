@@ -45,13 +45,13 @@ Attribution contrastive_excitation(const Context& context, const NoParams&) {
 }  // namespace
 
 Method excitation_backprop_method() {
-  return make_method<NoParams>("excitation-backprop", "Excitation backprop", "gradient",
+  return make_method<NoParams>("excitation-backprop", "Excitation backprop", "propagation",
                                "Probability that a unit wins when each winner passes its place to its inputs.",
                                kZhang2016, kNeedsTarget | kNeedsLayer | kNeedsGradient, kNonNegative, excitation);
 }
 
 Method contrastive_excitation_backprop_method() {
-  return make_method<NoParams>("contrastive-excitation-backprop", "Contrastive excitation backprop", "gradient",
+  return make_method<NoParams>("contrastive-excitation-backprop", "Contrastive excitation backprop", "propagation",
                                "Excitation backprop of the class minus that of its dual unit.", kZhang2016,
                                kNeedsTarget | kNeedsLayer | kNeedsGradient, kNonNegative, contrastive_excitation);
 }

@@ -71,7 +71,7 @@ Attribution lrp(const Context& context, const LrpParams& p) {
 
 Method lrp_method() {
   return make_method<LrpParams>(
-      "lrp", "Layer-wise relevance propagation", "gradient",
+      "lrp", "Layer-wise relevance propagation", "propagation",
       "The score handed back layer by layer, in proportion to what each input contributed; a rule for each layer.",
       kBach2015, kNeedsTarget | kNeedsGradient, 0, lrp);
 }

@@ -166,7 +166,7 @@ class SetEvaluator {
     TensorList inputs;
     for (const JudgedPicture& p : batch.pictures) inputs.push_back(p.picture.input);
     batch.input = at::cat(inputs).to(at::TensorOptions().device(model_.network.device()).dtype(model_.network.dtype()));
-    batch.table = table_for(batch.input.sizes().slice(1).vec());
+    batch.table = table_for(batch.input.sizes().vec());
     const Target target = Target::parse(batch.pictures.front().target);
     const ValueId id = target_value(target, *batch.table, model_.network.graph());
     batch.target = std::make_unique<BoundTarget>(target, *batch.table, model_.card, id,
@@ -223,7 +223,7 @@ class SetEvaluator {
 
   bool is_right(const JudgedPicture& judged) {
     if (judged.right.empty()) return true;
-    const auto table = table_for(judged.picture.input.sizes().slice(1).vec());
+    const auto table = table_for(judged.picture.input.sizes().vec());
     const Tensor input =
         judged.picture.input.to(at::TensorOptions().device(model_.network.device()).dtype(model_.network.dtype()));
     const Tensor logits = forward(model_.network, input, table->logits(), whole_);
