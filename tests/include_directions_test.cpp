@@ -33,6 +33,8 @@ const std::map<std::string, std::string> kPublicHeaders{
     {"network.h", "graph"},
     {"model.h", "model"},
     {"image.h", "image"},
+    {"segment.h", "image"},
+    {"video.h", "image"},
     {"annotations.h", "dataset"},
     {"flowers.h", "dataset"},
     {"ground_truth.h", "dataset"},

@@ -85,7 +85,8 @@ struct EvaluatedSet {
   std::string model;
   std::string model_hash;
   std::vector<EvaluatedPicture> pictures;
-  int64_t num_wrong = 0;  ///< Pictures left out because the network got them wrong.
+  std::map<std::string, std::string> published;  ///< Method -> what its paper's table says, in percent of IoU.
+  int64_t num_wrong = 0;                         ///< Pictures left out because the network got them wrong.
   std::vector<EvaluatedMethod> methods;
   std::vector<std::string> notes;
 };

@@ -112,8 +112,11 @@ class Average {
     if (moment_ != "mean") result_.is_signed = false;
     result_.values = chosen(values_);
     // Reduced after averaging where the reduction is known, so that what cancels in the values cancels in the map.
-    result_.map = map_from_values(context, result_.values, result_.reduction, !result_.is_signed);
-    if (!result_.map.defined()) result_.map = chosen(maps_);
+    const bool own_resampling = result_.reduction == "none" && result_.layers.empty();
+    if (!own_resampling) {
+      result_.map = map_from_values(context, result_.values, result_.reduction, !result_.is_signed);
+    }
+    if (own_resampling || !result_.map.defined()) result_.map = chosen(maps_);
     for (const auto& [layer, raw] : layers_) result_.layer_values[layer] = chosen(raw);
     result_.diagnostics.resize(static_cast<size_t>(num_images(context)));
     for (auto& diagnostics : result_.diagnostics) {

@@ -141,6 +141,22 @@ Localization localization(const Tensor& map, const Tensor& mask) {
 
 namespace {
 
+/// The threshold between two classes of values whose means lie furthest apart, weighted by how many each has.
+/// Otsu. "A Threshold Selection Method from Gray-Level Histograms". IEEE SMC 1979; exact, on the sorted values.
+double otsu_threshold(const Tensor& values) {
+  const Tensor sorted = std::get<0>(values.sort());
+  const int64_t n = sorted.numel();
+  if (n < 2) return sorted[0].item<double>();
+  const Tensor below = sorted.cumsum(0).slice(0, 0, n - 1);
+  const Tensor count = at::arange(1, n, at::kDouble);
+  const Tensor rest = static_cast<double>(n) - count;
+  const Tensor apart = (sorted.sum() - below) / rest - below / count;
+  // Equal values stay together: only steps between different ones count.
+  const Tensor step = sorted.slice(0, 1) > sorted.slice(0, 0, n - 1);
+  const Tensor between = count * rest * apart.square() * step.to(at::kDouble);
+  return sorted[between.argmax().item<int64_t>() + 1].item<double>();
+}
+
 struct IouParams {
   double threshold = 0.5;
 };
@@ -161,6 +177,16 @@ MetricResult iou(const MetricContext& context, const IouParams& p) {
                    {"recall", fixed.recall},
                    {"best_iou", all[best]},
                    {"best_threshold", static_cast<double>(best) / kSweep}};
+  if (c.top > 0) {
+    const double mean = c.positive.mean().item<double>();
+    const auto area = static_cast<int64_t>(c.area);
+    const double last = std::get<0>(c.positive.topk(area)).min().item<double>();
+    result.scores["mean_iou"] = overlap(c, mean / c.top).iou;
+    result.scores["otsu_iou"] = overlap(c, otsu_threshold(c.positive) / c.top).iou;
+    result.scores["area_iou"] = overlap(c, last / c.top).iou;
+  } else {
+    for (const char* name : {"mean_iou", "otsu_iou", "area_iou"}) result.scores[name] = 0;
+  }
   Curve curve{"iou", "threshold as a share of the maximum", "IoU", {}, all, {}};
   for (size_t i = 0; i < all.size(); ++i) curve.x.push_back(static_cast<double>(i) / kSweep);
   result.curves.push_back(std::move(curve));
@@ -381,6 +407,9 @@ Metric iou_metric() {
       {{"iou", Better::kHigher, "At the fixed threshold, 0..1."},
        {"best_iou", Better::kHigher, "At the best threshold, 0..1."},
        {"best_threshold", Better::kNeither, "Where that is."},
+       {"mean_iou", Better::kHigher, "Choosing what is above the map's mean, 0..1."},
+       {"otsu_iou", Better::kHigher, "At Otsu's threshold of the map, 0..1."},
+       {"area_iou", Better::kHigher, "Choosing as many pixels as the truth has, the highest ones (and ties), 0..1."},
        {"precision", Better::kHigher, "Share of what is chosen that lies inside, at the fixed threshold."},
        {"recall", Better::kHigher, "Share of the truth that is chosen, at the fixed threshold."}},
       iou);

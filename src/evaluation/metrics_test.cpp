@@ -160,6 +160,8 @@ TEST(Metrics, DegenerateMapsGiveNoNaN) {
          {std::vector<double>{0, 0, 0, 0}, std::vector<double>{2, 2, 2, 2}, std::vector<double>{-1, -2, -3, -4}}) {
       Judged judged = f8(map);
       judged.with().mask = doubles({1, 0, 0, 0}, {2, 2});
+      judged.with().others = doubles({0, 1, 0, 0}, {2, 2});
+      judged.with().parts = {{"a", judged.with().mask, 2, true}, {"b", judged.with().others, 1, false}};
       judged.with().explain = [&map](const Context& c) {
         Attribution a;
         a.map = doubles(map, {1, 2, 2}).expand({c.input.size(0), 2, 2});
@@ -569,6 +571,63 @@ TEST(ContinuityMetric, SteepestStepOfAMovingPixel) {
                 gray_card());
   judged.by("gradient-x-input");
   EXPECT_NEAR(judged.score("continuity:patches=1,shifts=3", "steepest"), 7 / std::sqrt(2.0), 1e-12);
+}
+
+// --- truth by construction --------------------------------------------------------------------------------------
+
+Tensor cells(std::initializer_list<int64_t> set) {
+  Tensor t = at::zeros({3, 3}, at::kBool);
+  for (const int64_t i : set) t.view(-1)[i] = true;
+  return t;
+}
+
+// Parts of 1, 2 and 3 pixels get 5, 2 + 2 and 1 + 1 + 1: in the order of importance 3, 2, 1.
+TEST(PartRanks, SumsOverPartsInTheOrderOfImportance) {
+  const Tensor map = at::tensor({5., 2., 2., 1., 1., 1., 0., 0., -1.}).view({3, 3});
+  Judged f = drawn(map, cells({0}));
+  f.with().parts = {{"a", cells({0}), 3, true}, {"b", cells({1, 2}), 2, false}, {"c", cells({3, 4, 5}), 1, false}};
+  const MetricResult right = f.run("part-ranks");
+  EXPECT_DOUBLE_EQ(right.scores.at("rank_correlation"), 1);
+  EXPECT_DOUBLE_EQ(right.scores.at("top_part"), 1);
+  EXPECT_DOUBLE_EQ(right.scores.at("discriminative_share"), 5.0 / 12);
+  // With a and c exchanged: ranks (3,2,1) against (1,2,3).
+  f.with().parts[0].importance = 1;
+  f.with().parts[2].importance = 3;
+  const MetricResult wrong = f.run("part-ranks");
+  EXPECT_DOUBLE_EQ(wrong.scores.at("rank_correlation"), -1);
+  EXPECT_DOUBLE_EQ(wrong.scores.at("top_part"), 0);
+}
+
+TEST(PartRanks, EqualImportanceHasNoRanks) {
+  Judged f = drawn(at::ones({3, 3}, at::kDouble), cells({0}));
+  f.with().parts = {{"a", cells({0}), 1, true}, {"b", cells({1, 2}), 1, false}, {"hidden", cells({}), 9, false}};
+  const MetricResult r = f.run("part-ranks");
+  EXPECT_EQ(r.scores.count("rank_correlation"), 0u);
+  EXPECT_TRUE(r.degenerate);
+}
+
+// The own object has one pixel with 3, the other one two pixels with 1 each: 3/5 by mass, 3/(3 + 1) by density.
+TEST(ClassDiscrimination, ShareOfTheAskedObject) {
+  const Tensor map = at::tensor({3., 1., 1., -4., 7., 0., 0., 0., 0.}).view({3, 3});
+  Judged f = drawn(map, cells({0}));
+  f.with().mask = cells({0});
+  f.with().others = cells({1, 2, 3});
+  f.with().others.view(-1)[3] = false;
+  const MetricResult r = f.run("class-discrimination");
+  EXPECT_DOUBLE_EQ(r.scores.at("own_share"), 0.6);
+  EXPECT_DOUBLE_EQ(r.scores.at("own_density_share"), 0.75);
+}
+
+// Map 4, 3, 2, 1 and truth {0, 2}: the mean 2.5 keeps {0, 1}: 1/3; the two highest are {0, 1} too. Otsu splits 4, 3
+// from 2, 1, where the variance between is largest.
+TEST(Iou, ThresholdsFromTheMapItself) {
+  Tensor mask = at::zeros({2, 2}, at::kBool);
+  mask[0][0] = mask[1][0] = true;
+  const MetricResult r = drawn(doubles({4, 3, 2, 1}, {2, 2}), mask).run("iou");
+  EXPECT_DOUBLE_EQ(r.scores.at("mean_iou"), 1.0 / 3);
+  EXPECT_DOUBLE_EQ(r.scores.at("area_iou"), 1.0 / 3);
+  EXPECT_DOUBLE_EQ(r.scores.at("otsu_iou"), 1.0 / 3);
+  EXPECT_DOUBLE_EQ(drawn(doubles({9, 1, 8, 1}, {2, 2}), mask).score("iou", "otsu_iou"), 1);
 }
 
 }  // namespace

@@ -26,7 +26,8 @@ const char* const kStyle =
     "h1{font-size:1.5em}h2{font-size:1.2em;margin-top:2em;border-bottom:1px solid #ddd;overflow-wrap:anywhere}"
     "table{border-collapse:collapse;margin:1em 0}th,td{text-align:left;padding:.2em .8em .2em 0;border-bottom:1px "
     "solid #eee;"
-    "overflow-wrap:anywhere}.row{display:flex;flex-wrap:wrap;gap:1em}figure{margin:0;width:260px}"
+    "overflow-wrap:anywhere}td:first-child,th:first-child{overflow-wrap:normal}.row{display:flex;flex-wrap:wrap;gap:"
+    "1em}figure{margin:0;width:260px}"
     "figure img{width:100%;height:auto;border:1px solid #ddd}figcaption{font-size:13px;overflow-wrap:anywhere}"
     "figcaption b{display:block}";
 

@@ -85,6 +85,7 @@ class SetEvaluator {
     }
     columns_.resize(calls_.size());
     curves_.resize(calls_.size());
+    sweeps_.resize(calls_.size());
   }
 
   EvaluatedSet run(std::vector<std::string>& errors) {
@@ -303,7 +304,10 @@ class SetEvaluator {
       const auto found = result.scores.find(spec.name);
       column.push_back(found == result.scores.end() ? kUndefined : found->second);
     }
-    for (const Curve& curve : result.curves) add_curve(m, call.metric->id + "/" + curve.name, curve);
+    for (const Curve& curve : result.curves) {
+      add_curve(m, call.metric->id + "/" + curve.name, curve);
+      if (call.metric->id == "iou") sweeps_[m][at] = curve.y;
+    }
   }
 
   static bool applies(const Metric& metric, const JudgedPicture& judged) {
@@ -340,6 +344,7 @@ class SetEvaluator {
           summarize_score(score);
           method.scores.push_back(std::move(score));
         }
+        if (metrics_[k].metric->id == "iou") add_validated_iou(m, metrics_[k].text(), method);
       }
       for (auto& [name, entry] : curves_[m]) {
         for (double& y : entry.first.y) y /= static_cast<double>(entry.second);
@@ -347,6 +352,32 @@ class SetEvaluator {
       }
     }
     compare_with_best();
+  }
+
+  /// The threshold of each seed's pictures is the one that is best on the other seeds' (a single seed: on its own).
+  void add_validated_iou(size_t m, const std::string& metric, EvaluatedMethod& method) {
+    EvaluatedScore score;
+    score.metric = metric;
+    score.spec = {"validated_iou", Better::kHigher,
+                  "At the threshold that is best for the pictures of the other seeds."};
+    score.values.assign(set_.pictures.size(), kUndefined);
+    const auto best_without = [&](int64_t seed) {
+      std::vector<double> sum;
+      for (const auto& [row, sweep] : sweeps_[m]) {
+        if (request_.seeds > 1 && set_.pictures[row].seed == seed) continue;
+        sum.resize(sweep.size());
+        for (size_t t = 0; t < sweep.size(); ++t) sum[t] += sweep[t];
+      }
+      return sum.empty() ? 0 : static_cast<size_t>(std::max_element(sum.begin(), sum.end()) - sum.begin());
+    };
+    std::map<int64_t, size_t> threshold;
+    for (const auto& [row, sweep] : sweeps_[m]) {
+      const int64_t seed = set_.pictures[row].seed;
+      if (threshold.count(seed) == 0) threshold[seed] = best_without(seed);
+      score.values[row] = sweep.at(threshold[seed]);
+    }
+    summarize_score(score);
+    method.scores.push_back(std::move(score));
   }
 
   void summarize_score(EvaluatedScore& score) const {
@@ -396,6 +427,7 @@ class SetEvaluator {
   /// Per method: (metric, score) -> one value per picture.
   std::vector<std::map<std::pair<size_t, std::string>, std::vector<double>>> columns_;
   std::vector<std::map<std::string, std::pair<Curve, int64_t>>> curves_;
+  std::vector<std::map<size_t, std::vector<double>>> sweeps_;  ///< Per method and picture: IoU by threshold.
   std::optional<JudgedPicture> waiting_;
   std::vector<int64_t> source_index_;  ///< Of each picture of the set in the source.
   std::shared_ptr<const LayerTable> table_;
@@ -485,6 +517,8 @@ class Evaluation {
       const LoadedModel model = load_model(options);
       judge(model, *generated_pictures(part.set, model, request_.pictures_per_class, request_.seeds, request_.run.seed,
                                        request_.picture_size));
+      const auto published = suite.published.find(part.set);
+      if (published != suite.published.end()) result_.sets.back().published = published->second;
     }
     if (!suite.published_source.empty()) add_note(result_.notes, "published figures: " + suite.published_source);
   }

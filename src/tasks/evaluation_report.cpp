@@ -11,8 +11,6 @@ namespace pellucid {
 
 namespace {
 
-std::string rounded(double value, double unit) { return number_text(std::round(value / unit) * unit); }
-
 /// Three significant digits or so: enough to compare, short enough to read.
 std::string short_number(double value) {
   if (value == 0 || !std::isfinite(value)) return std::isfinite(value) ? "0" : "";
@@ -54,6 +52,9 @@ std::vector<size_t> headline_scores(const EvaluatedMethod& method) {
   return result;
 }
 
+/// The metric's id stands for its first score.
+std::string headline_name(const EvaluatedScore& score) { return score.metric.substr(0, score.metric.find(':')); }
+
 const EvaluatedMethod* first_judged(const EvaluatedSet& set) {
   for (const EvaluatedMethod& method : set.methods) {
     if (method.left_out.empty()) return &method;
@@ -86,6 +87,37 @@ nlohmann::ordered_json score_json(const EvaluatedScore& score) {
   return json;
 }
 
+/// IoU in percent by every way to choose a threshold, beside the published numbers.
+std::vector<std::vector<std::string>> published_table(const EvaluatedSet& set, std::vector<std::string>& header) {
+  const std::vector<std::pair<std::string, std::string>> columns{{"validated_iou", "validated threshold"},
+                                                                 {"iou", "half the maximum"},
+                                                                 {"mean_iou", "above the mean"},
+                                                                 {"otsu_iou", "Otsu"},
+                                                                 {"area_iou", "true area"}};
+  header = {"method: IoU in %"};
+  for (const auto& column : columns) header.push_back(column.second);
+  header.emplace_back("published");
+  std::vector<std::vector<std::string>> rows;
+  for (const EvaluatedMethod& method : set.methods) {
+    if (!method.left_out.empty()) continue;
+    std::vector<std::string> row{method.method};
+    for (const auto& column : columns) {
+      std::string cell = "-";
+      for (const EvaluatedScore& score : method.scores) {
+        if (score.spec.name != column.first || score.summary.n == 0) continue;
+        char text[64];
+        std::snprintf(text, sizeof text, "%.1f +- %.2f", 100 * score.summary.mean, 100 * score.seed_sd);
+        cell = text;
+      }
+      row.push_back(cell);
+    }
+    const auto published = set.published.find(method.method);
+    row.push_back(published == set.published.end() ? "-" : published->second);
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
 void add_set(HtmlReport& page, const EvaluatedSet& set) {
   page.heading(set.name);
   page.paragraph(std::to_string(set.pictures.size()) + " pictures explained; " + std::to_string(set.num_wrong) +
@@ -106,7 +138,7 @@ void add_bars(HtmlReport& page, const EvaluatedSet& set) {
   for (const size_t s : headline_scores(*any)) {
     BarChart chart;
     const ScoreSpec& spec = any->scores[s].spec;
-    chart.title = spec.name + arrow(spec.better);
+    chart.title = headline_name(any->scores[s]) + ", " + spec.name + arrow(spec.better);
     chart.value_label = "mean, 95 % interval";
     for (const EvaluatedMethod& method : set.methods) {
       if (!method.left_out.empty() || method.scores[s].summary.n == 0) continue;
@@ -144,19 +176,20 @@ std::vector<std::vector<std::string>> evaluation_table(const EvaluatedSet& set, 
   std::vector<std::vector<std::string>> rows;
   const EvaluatedMethod* any = first_judged(set);
   if (!any) return rows;
+  if (!set.published.empty()) return published_table(set, header);
   const std::vector<size_t> columns = headline_scores(*any);
   for (const size_t s : columns) {
     const ScoreSpec& spec = any->scores[s].spec;
-    header.push_back(spec.name + (spec.better == Better::kHigher  ? " (+)"
-                                  : spec.better == Better::kLower ? " (-)"
-                                                                  : ""));
+    header.push_back(headline_name(any->scores[s]) + (spec.better == Better::kHigher  ? " (+)"
+                                                      : spec.better == Better::kLower ? " (-)"
+                                                                                      : ""));
   }
   header.emplace_back("ms");
   for (const EvaluatedMethod& method : set.methods) {
     if (!method.left_out.empty()) continue;
     std::vector<std::string> row{method.method};
     for (const size_t s : columns) row.push_back(cell_text(method.scores[s]));
-    row.push_back(rounded(method.milliseconds, 0.1));
+    row.push_back(short_number(method.milliseconds));
     rows.push_back(std::move(row));
   }
   return rows;
@@ -177,7 +210,7 @@ std::string evaluation_csv(const EvaluateResult& result) {
                          number(s.standard_error), number(s.low95), number(s.high95), number(s.median),
                          std::to_string(score.seed_means.size()), number(score.seed_sd),
                          number(score.against_best.mean_difference), number(score.against_best.p_value),
-                         rounded(method.milliseconds, 0.001)});
+                         number_text(std::round(method.milliseconds * 1000) / 1000)});
       }
     }
   }

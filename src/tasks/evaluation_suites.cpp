@@ -56,7 +56,7 @@ const std::vector<EvaluationSuite>& evaluation_suites() {
                     "A network that reads a planted mark; do maps say so?",
                     {{"shortcut", "shortcut_6c.onnx", 0}},
                     usual_methods,
-                    "part-ranks," + truth_metrics,
+                    truth_metrics + ",part-ranks",
                     {},
                     ""});
     return list;
