@@ -1,5 +1,7 @@
 #include <cmath>
 #include <iostream>
+#include <map>
+#include <set>
 
 #include "cli/cli.h"
 #include "pellucid/error.h"
@@ -44,6 +46,13 @@ std::map<std::string, std::string> parameter_help() {
     }
   }
   return help;
+}
+
+/// The part of a method's text before its parameters; "smooth(METHOD:...)" keeps its brackets.
+std::string id_of(const std::string& method) {
+  const size_t bracket = method.rfind(')');
+  const size_t colon = method.find(':', bracket == std::string::npos ? 0 : bracket);
+  return method.substr(0, colon);
 }
 
 }  // namespace
@@ -186,9 +195,15 @@ std::function<int(TerminalProgress&)> setup_explain(CLI::App& app, GlobalOptions
       }
       std::vector<std::vector<std::string>> rows;
       bool scored = false;
-      for (const ExplainedMap& m : p.maps) scored = scored || m.localization;
+      std::map<std::string, std::set<std::string>> calls;  // by method id
       for (const ExplainedMap& m : p.maps) {
-        std::vector<std::string> row{"  " + m.method, printable(m.target, 30),
+        scored = scored || m.localization;
+        calls[id_of(m.method)].insert(m.method);
+      }
+      for (const ExplainedMap& m : p.maps) {
+        // Parameters are in result.json; here only where they tell two maps apart.
+        const bool alone = calls[id_of(m.method)].size() == 1;
+        std::vector<std::string> row{"  " + (alone ? id_of(m.method) : m.method), printable(m.target, 30),
                                      number_text(std::round(m.score * 1000) / 1000),
                                      number_text(std::round(m.milliseconds * 10) / 10)};
         if (scored) {
