@@ -84,8 +84,8 @@ std::function<int(TerminalProgress&)> setup_explain(CLI::App& app, GlobalOptions
       ->allow_extra_args(false)
       ->group("What to explain");
   app.add_option("--mask", request->mask,
-                 "What the maps should find, as a picture or a folder of pictures: scores are added; on a dense output "
-                 "also the area a class is summed over")
+                 "What the maps should find, as a picture, a folder of pictures, a COCO file or a folder of Pascal VOC "
+                 "annotations: scores are added; on a dense output also the area a class is summed over")
       ->type_name("PATH")
       ->group("What to explain");
   app.add_option_function<std::string>(

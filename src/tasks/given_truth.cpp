@@ -8,6 +8,7 @@
 #include "pellucid/error.h"
 #include "pellucid/files.h"
 #include "pellucid/text.h"
+#include "tasks/run_model.h"
 
 namespace pellucid {
 
@@ -74,6 +75,14 @@ GivenTruthReader::GivenTruthReader(const ExplainRequest& request, const ModelCar
     throw_usage("box: width and height must be >= 1");
   }
   check_path(request.mask, "mask");
+  std::error_code ec;
+  const fs::path mask = fs::u8path(request.mask);
+  if (mask.extension() == ".json" || fs::is_directory(mask, ec)) {
+    Annotations found = Annotations::open(request.mask);
+    // Masks of pictures' names are read here, with a clear word for those that do not fit.
+    if (found.format() != AnnotationFormat::kMasks) data_set_ = std::move(found);
+    if (data_set_ && fs::is_regular_file(mask, ec)) data_set_hash_ = sha256_file(request.mask);
+  }
   check_path(request.regions, "regions");
 }
 
@@ -87,6 +96,14 @@ GivenTruth GivenTruthReader::read(const Picture& picture) const {
 void GivenTruthReader::read_mask(const Picture& picture, GivenTruth& annotations) const {
   if (request_.box) {
     annotations.photo_mask = box_mask(*request_.box, picture.photo);
+  } else if (data_set_) {
+    const std::vector<Annotation> found = data_set_->of(picture.path, picture.photo.width, picture.photo.height);
+    if (found.empty()) {
+      annotations.notes.push_back("nothing is annotated for it in " + printable(request_.mask));
+      return;
+    }
+    annotations.photo_mask = union_of_masks(found);
+    annotations.mask_file = {request_.mask, data_set_hash_};
   } else if (!request_.mask.empty()) {
     const std::string file = companion(request_.mask, picture);
     if (file.empty()) {
@@ -99,10 +116,7 @@ void GivenTruthReader::read_mask(const Picture& picture, GivenTruth& annotations
   } else {
     return;
   }
-  const Image fitted = in_content(annotations.photo_mask, picture);
-  const Tensor content = at::empty({fitted.height, fitted.width}, at::kByte);
-  std::copy(fitted.pixels.begin(), fitted.pixels.end(), content.data_ptr<uint8_t>());
-  const Tensor inside = content.gt(127);
+  const Tensor inside = mask_tensor(mask_in_view(annotations.photo_mask, view_of(picture, card_)));
   if (!inside.any().item<bool>()) {
     const auto& pixels = annotations.photo_mask.pixels;
     const bool empty = std::none_of(pixels.begin(), pixels.end(), [](uint8_t v) { return v > 127; });
@@ -111,9 +125,7 @@ void GivenTruthReader::read_mask(const Picture& picture, GivenTruth& annotations
     annotations.photo_mask = {};
     return;
   }
-  const int64_t first = card_.channels_first ? 2 : 1;
-  annotations.mask = at::zeros({picture.input.size(first), picture.input.size(first + 1)}, at::kBool);
-  annotations.mask.narrow(0, picture.content.y, fitted.height).narrow(1, picture.content.x, fitted.width).copy_(inside);
+  annotations.mask = inside;
 }
 
 void GivenTruthReader::read_regions(const Picture& picture, GivenTruth& annotations) const {

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "pellucid/annotations.h"
 #include "pellucid/tasks.h"
 
 namespace pellucid {
@@ -32,6 +34,8 @@ class GivenTruthReader {
   void read_mask(const Picture& picture, GivenTruth& annotations) const;
   void read_regions(const Picture& picture, GivenTruth& annotations) const;
 
+  std::optional<Annotations> data_set_;  ///< When the mask's path names a COCO file or VOC folder.
+  std::string data_set_hash_;
   const ExplainRequest& request_;
   const ModelCard& card_;
 };

@@ -7,16 +7,11 @@
 #include "pellucid/error.h"
 #include "pellucid/ground_truth.h"
 #include "pellucid/text.h"
+#include "tasks/run_model.h"
 
 namespace pellucid {
 
 namespace {
-
-Tensor mask_tensor(const Image& mask) {
-  const Tensor t = at::empty({mask.height, mask.width}, at::kByte);
-  std::copy(mask.pixels.begin(), mask.pixels.end(), t.data_ptr<uint8_t>());
-  return t.gt(127);
-}
 
 /// Pictures are drawn at the size of the model's input, so that truth needs no resampling.
 class GeneratedPictures final : public PictureSource {

@@ -78,6 +78,12 @@ Tensor batch_of(const std::vector<const Picture*>& pictures, const Network& netw
   return at::cat(inputs).to(at::TensorOptions().device(network.device()).dtype(network.dtype()));
 }
 
+Tensor mask_tensor(const Image& mask) {
+  const Tensor t = at::empty({mask.height, mask.width}, at::kByte);
+  std::copy(mask.pixels.begin(), mask.pixels.end(), t.data_ptr<uint8_t>());
+  return t.gt(127);
+}
+
 std::string score_problem(const Tensor& scores) {
   return !scores.is_floating_point() || at::isfinite(scores).all().item<bool>() ? std::string()
                                                                                 : "the network's scores are not finite";

@@ -13,6 +13,9 @@ Tensor forward(const Network& network, const Tensor& input, ValueId value, const
 /// Inputs of one shape as one batch, on the network's device and of its element type.
 Tensor batch_of(const std::vector<const Picture*>& pictures, const Network& network);
 
+/// Where a mask picture is above 127, bool [H,W].
+Tensor mask_tensor(const Image& mask);
+
 /// What is wrong with a picture's scores: "the network's scores are not finite"; empty when nothing is.
 std::string score_problem(const Tensor& scores);
 
