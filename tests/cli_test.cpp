@@ -131,7 +131,8 @@ TEST_F(Cli, CompletionScriptsAreAcceptedByTheirShells) {
 
 TEST_F(Cli, RefusesUnknownVerbsAndFlagsWithTheNearest) {
   bad({"explian"}, 2,
-      "no verb 'explian'; the verbs are explain, predict, info, methods, dataset, train, completion; did you mean "
+      "no verb 'explian'; the verbs are explain, predict, info, evaluate, axioms, methods, metrics, dataset, train, "
+      "completion; did you mean "
       "'explain'?");
   bad({"explain", kModel, kPicture, "--methdo", "x"}, 2,
       "explain: no flag '--methdo'; did you mean '--method'? (pellucid explain --help)");
@@ -231,7 +232,7 @@ TEST_F(Cli, RefusesWishesThatTheModelCannotFulfil) {
       "flower_single_6c.onnx: no layer 'blok4.relu'; did you mean 'block4.relu', 'block1.relu' or 'block2.relu'? "
       "('pellucid info' "
       "lists all 38)");
-  bad(with({"-m", "grad-cam:stepz=3"}), 2, "grad-cam: no parameter 'stepz' (it takes none)");
+  bad(with({"-m", "grad-cam:stepz=3"}), 2, "grad-cam: no parameter 'stepz' (it takes smooth, fusion)");
   bad(with({"-m", "grad-cam", "--steps", "10"}), 2, "none of the chosen methods takes --steps");
   bad(with({"-t", "similarity"}), 2, "target 'similarity' needs a reference picture");
   bad(with({"--device", "tpu"}), 2, "device is 'tpu'; cpu, cuda or cuda:N was expected");
@@ -593,7 +594,7 @@ TEST_F(Cli, ExplainNeedsOnlyAModelAndAPictureAndSaysWhatItChose) {
     EXPECT_TRUE(r.contains(key)) << key;
   }
   EXPECT_EQ(r["model"]["sha256"].get<std::string>().size(), 64u);
-  EXPECT_EQ(r["pictures"][0]["maps"][0]["method"], "grad-cam");
+  EXPECT_EQ(r["pictures"][0]["maps"][0]["method"], "grad-cam:smooth=none,fusion=mean");
   EXPECT_EQ(good({"explain", kModel, "flower.png", "-q"}).find("note:"), std::string::npos);
 }
 

@@ -82,8 +82,9 @@ std::function<int(TerminalProgress&)> setup_methods(CLI::App& app, GlobalOptions
     }
     std::vector<std::vector<std::string>> rows;
     for (const Method& m : methods()) rows.push_back({m.id, m.family, needs_text(m), m.summary});
-    std::cout << text_table({"method", "family", "needs", "what it shows"}, rows, terminal_width()) << kSmoothHelp
-              << "\n";
+    std::cout << text_table({"method", "family", "needs", "what it shows"}, rows, terminal_width());
+    const size_t width = terminal_width() > 0 ? terminal_width() : std::string::npos;
+    for (const std::string& line : wrap_words(kSmoothHelp, width)) std::cout << line << "\n";
     return 0;
   };
 }
