@@ -20,7 +20,7 @@ constexpr int64_t kUsualFeatures = 50;
 Tensor grid_labels(int64_t height, int64_t width, int64_t size) {
   const Tensor y = at::arange(height, at::kLong).div(size, "floor"),
                x = at::arange(width, at::kLong).div(size, "floor");
-  return y.unsqueeze(1) * ((width + size - 1) / size) + x.unsqueeze(0);
+  return y.unsqueeze(1) * ((width - 1) / size + 1) + x.unsqueeze(0);
 }
 
 /// Labels 0..M-1 in the order of those given.

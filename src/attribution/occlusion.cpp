@@ -49,6 +49,7 @@ struct Axis {
 
 Axis patch_axis(int64_t size, int64_t patch, int64_t stride, bool clip) {
   Axis axis;
+  stride = std::min(stride, size);  // farther is outside already
   const int64_t count = (size - patch + stride - 1) / stride + 1;
   for (int64_t i = 0; i < count; ++i) {
     const int64_t begin = clip ? i * stride : std::min(i * stride, size - patch);

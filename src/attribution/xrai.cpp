@@ -47,7 +47,7 @@ void describe(V& visit, XraiParams& p) {
 
 Tensor squares(int64_t height, int64_t width, int64_t size) {
   const auto cells = [size](int64_t n) { return at::arange(n, at::kLong).div(size, "floor"); };
-  return cells(height).unsqueeze(1) * ((width + size - 1) / size) + cells(width).unsqueeze(0);
+  return cells(height).unsqueeze(1) * ((width - 1) / size + 1) + cells(width).unsqueeze(0);
 }
 
 std::vector<std::string> segment_specs(const XraiParams& p, int64_t height, int64_t width) {

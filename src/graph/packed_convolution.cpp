@@ -3,7 +3,9 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/ivalue.h>
 
+#include <algorithm>
 #include <optional>
+#include <tuple>
 
 namespace pellucid {
 
@@ -27,22 +29,38 @@ const Kernels& kernels() {
 
 struct Key {
   const void* weight;
+  const void* bias;
   std::vector<int64_t> geometry;  ///< input shape, strides, padding, dilations
   bool operator<(const Key& other) const {
-    return weight != other.weight ? weight < other.weight : geometry < other.geometry;
+    return std::tie(weight, bias, geometry) < std::tie(other.weight, other.bias, other.geometry);
   }
 };
 
 struct Packed {
-  Tensor weight;  ///< Kept, so that its address stays its own.
+  Tensor weight, bias;  ///< Kept, so that their addresses stay their own.
   c10::IValue context;
+  int64_t used = 0;  ///< When.
 };
+
+/// Programs that keep changing the size of their pictures pack the weights for each of them.
+constexpr int64_t kMostBytes = int64_t{512} << 20;
 
 }  // namespace
 
 struct PackedConvolutions::Impl {
   std::mutex mutex;
   std::map<Key, Packed> packed;
+  int64_t bytes = 0, clock = 0;
+
+  /// Forgets what was not used for the longest time.
+  void make_room(int64_t wanted) {
+    while (!packed.empty() && bytes + wanted > kMostBytes) {
+      const auto oldest = std::min_element(packed.begin(), packed.end(),
+                                           [](const auto& a, const auto& b) { return a.second.used < b.second.used; });
+      bytes -= static_cast<int64_t>(oldest->second.weight.nbytes());
+      packed.erase(oldest);
+    }
+  }
 };
 
 PackedConvolutions::PackedConvolutions() : impl_(std::make_unique<Impl>()) {}
@@ -56,14 +74,13 @@ Tensor PackedConvolutions::run(const Tensor& input, const Tensor& weight, const 
       !input.is_contiguous(at::MemoryFormat::ChannelsLast) || input.numel() == 0) {
     return {};
   }
-  Key key{weight.data_ptr(), input.sizes().vec()};
+  // The packed form holds the bias too: layers may share weights and not the bias.
+  Key key{weight.data_ptr(), bias.defined() ? bias.data_ptr() : nullptr, input.sizes().vec()};
   for (const at::IntArrayRef list : {strides, padding, dilations})
     key.geometry.insert(key.geometry.end(), list.begin(), list.end());
   c10::IValue context;
   {
     const std::lock_guard<std::mutex> lock(impl_->mutex);
-    // One copy of the weights per shape of input: a program that keeps changing shapes starts afresh.
-    if (impl_->packed.size() > 1024) impl_->packed.clear();
     auto found = impl_->packed.find(key);
     if (found == impl_->packed.end()) {
       torch::jit::Stack stack{weight,
@@ -75,8 +92,12 @@ Tensor PackedConvolutions::run(const Tensor& input, const Tensor& weight, const 
                               input.sizes().vec(),
                               "none"};
       kernels().prepack->callBoxed(stack);
-      found = impl_->packed.emplace(std::move(key), Packed{weight, stack.back()}).first;
+      const auto size = static_cast<int64_t>(weight.nbytes());
+      impl_->make_room(size);
+      impl_->bytes += size;
+      found = impl_->packed.emplace(std::move(key), Packed{weight, bias, stack.back()}).first;
     }
+    found->second.used = ++impl_->clock;
     context = found->second.context;
   }
   torch::jit::Stack stack{input, context};

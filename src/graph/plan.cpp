@@ -262,27 +262,42 @@ class Planner {
       const ValueId between = node->inputs[0];
       const Node* norm = inner_producer(between, "BatchNormalization");
       if (!norm || !is_constant_norm(*norm)) continue;
-      const Tensor& original = constant(node->inputs[1]);
-      const int64_t axis = 1 - output_axis(*node);  // input channels
-      const auto [scale, shift] = scale_and_shift(*norm);
-      if (scale.numel() != original.size(axis)) continue;
-      std::vector<int64_t> shape(static_cast<size_t>(original.dim()), 1), rest;
-      shape[static_cast<size_t>(axis)] = -1;
-      for (int64_t d = 0; d < original.dim(); ++d) {
-        if (d != 1 - axis) rest.push_back(d);
-      }
-      const Tensor w = original.to(at::kDouble);
-      Tensor bias = (w * shift.view(shape)).sum(rest);
-      if (node->inputs.size() > 2 && node->inputs[2] != kNoValue) bias = bias + constant(node->inputs[2]);
+      const FoldedWeights* folded = fold_leading(*node, *norm);
+      if (!folded) continue;
       auto merged = std::make_shared<Node>(*node);
-      merged->inputs = {
-          norm->inputs[0],
-          add_constant((w * scale.view(shape)).to(original.scalar_type()).contiguous(original.suggest_memory_format())),
-          add_constant(bias.to(original.scalar_type()))};
+      merged->inputs = {norm->inputs[0], add_constant(folded->weight), add_constant(folded->bias)};
       nodes_[static_cast<size_t>(producer_[static_cast<size_t>(between)])].reset();
       node = std::move(merged);
     }
     compact();
+  }
+
+  /// Null where the numbers of channels do not fit.
+  const FoldedWeights* fold_leading(const Node& node, const Node& norm) {
+    const std::pair<ValueId, ValueId> key{norm.outputs[0], node.outputs[0]};
+    const bool overridden = any_overridden();
+    const auto cached = folded_.find(key);
+    if (cached != folded_.end() && !overridden) return &cached->second;
+    const Tensor& original = constant(node.inputs[1]);
+    const int64_t axis = 1 - output_axis(node);  // input channels
+    const auto [scale, shift] = scale_and_shift(norm);
+    if (scale.numel() != original.size(axis)) return nullptr;
+    std::vector<int64_t> shape(static_cast<size_t>(original.dim()), 1), rest;
+    shape[static_cast<size_t>(axis)] = -1;
+    for (int64_t d = 0; d < original.dim(); ++d) {
+      if (d != 1 - axis) rest.push_back(d);
+    }
+    const Tensor w = original.to(at::kDouble);
+    Tensor bias = (w * shift.view(shape)).sum(rest);
+    if (node.inputs.size() > 2 && node.inputs[2] != kNoValue) bias = bias + constant(node.inputs[2]);
+    FoldedWeights result;
+    result.weight = (w * scale.view(shape)).to(original.scalar_type()).contiguous(original.suggest_memory_format());
+    result.bias = bias.to(original.scalar_type());
+    if (overridden) {
+      scratch_.push_back(std::make_unique<FoldedWeights>(std::move(result)));
+      return scratch_.back().get();
+    }
+    return &(folded_[key] = std::move(result));
   }
 
   bool is_constant_norm(const Node& node) const {
@@ -328,8 +343,8 @@ class Planner {
 
   const FoldedWeights* fold(const Node& conv, const Node& norm, int64_t axis) {
     // By what comes out: `conv` may itself be the result of folding, a node that only this plan has.
-    const auto cached = folded_.find(norm.outputs[0]);
-    if (cached != folded_.end() && !conv_is_overridden(conv, norm)) return &cached->second;
+    const auto cached = folded_.find({norm.outputs[0], kNoValue});
+    if (cached != folded_.end() && !any_overridden()) return &cached->second;
     const Tensor w = constant(conv.inputs[1]).to(at::kDouble);
     for (size_t i = 1; i < 5; ++i) {
       if (constant(norm.inputs[i]).numel() != w.size(axis)) return nullptr;
@@ -343,23 +358,15 @@ class Planner {
     FoldedWeights result;
     result.weight = (w * scale.view(shape)).to(original.scalar_type()).contiguous(original.suggest_memory_format());
     result.bias = shift.to(original.scalar_type());
-    if (conv_is_overridden(conv, norm)) {
+    if (any_overridden()) {
       scratch_.push_back(std::make_unique<FoldedWeights>(std::move(result)));
       return scratch_.back().get();
     }
-    return &(folded_[norm.outputs[0]] = std::move(result));
+    return &(folded_[{norm.outputs[0], kNoValue}] = std::move(result));
   }
 
-  bool conv_is_overridden(const Node& conv, const Node& norm) const {
-    for (const ValueId in : conv.inputs) {
-      if (overridden_.count(in)) return true;
-    }
-    for (const ValueId in : norm.inputs) {
-      if (overridden_.count(in)) return true;
-    }
-    return false;
-  }
-
+  /// Weights that replace the network's own may have been folded already into those of this node, under other ids.
+  bool any_overridden() const { return !overridden_.empty(); }
   ValueId add_constant(const Tensor& t) {
     constants_.push_back(t);
     readers_.push_back(1);

@@ -40,12 +40,12 @@ struct PlanKey {
   }
 };
 
-/// Weights with a BatchNormalization folded into them, computed once for all plans; by the value that
-/// comes out.
+/// Weights with a BatchNormalization folded into them, computed once for all plans: by the normalization's output where
+/// it follows the linear node, by its output and the node's where it comes before.
 struct FoldedWeights {
   Tensor weight, bias;
 };
-using FoldCache = std::map<ValueId, FoldedWeights>;
+using FoldCache = std::map<std::pair<ValueId, ValueId>, FoldedWeights>;
 
 /// `constants` are the network's weights on their device, by value id. Nothing the key names is optimized away.
 Plan make_plan(const Graph& graph, const std::vector<Tensor>& constants, const PlanKey& key, FoldCache& folded,

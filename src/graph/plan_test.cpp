@@ -95,5 +95,38 @@ TEST(Plan, TwoNormalizationsInARowFoldIntoTheirOwnConvolution) {
   EXPECT_TRUE(test::within(Network(graph, test::in_float64()).run(x).front(), expected, {1e-12, 1e-12}));
 }
 
+// oneDNN's packed form holds the bias; two layers on one weight have a bias each.
+TEST(Plan, LayersThatShareWeightsKeepTheirOwnBias) {
+  test::LayerBuilder b(5, {-1, 4, 6, 6});
+  b.graph.constant("w", test::Random(1).normal({4, 4, 3, 3}));
+  for (const std::string layer : {"1", "2"}) {
+    b.graph.constant("b" + layer, test::Random(layer == "1" ? 2 : 3).normal({4}));
+    b.graph.node("Conv", {layer == "1" ? "x" : "c1", "w", "b" + layer}, {"c" + layer},
+                 {{"pads", std::vector<int64_t>{1, 1, 1, 1}}});
+  }
+  const Graph graph = b.finish("c2");
+  const Tensor x = test::Random(4).normal({1, 4, 6, 6});
+  NetworkOptions plain;
+  plain.optimize = false;
+  const Tensor expected = Network(graph, plain).run(x.to(at::kFloat)).front();
+  EXPECT_TRUE(test::within(Network(graph).run(x.to(at::kFloat)).front(), expected, {1e-5, 1e-5}));
+}
+
+// A normalization behind another and overridden weights: nothing of the override stays for the next run.
+TEST(Plan, OverriddenWeightsLeaveNothingBehind) {
+  test::LayerBuilder b(3, {-1, 4, 6, 6});
+  b.conv("c", "x", 4);
+  b.norm("n1", "c");
+  b.norm("n2", "n1");
+  const Graph graph = b.finish("n2");
+  const Network network(graph, test::in_float64()), fresh(graph, test::in_float64());
+  const Tensor x = test::Random(1).normal({2, 4, 6, 6});
+  Request changed;
+  changed.capture = {graph.find("n2")};
+  changed.constants[graph.find("c.w")] = test::Random(9).normal({4, 4, 3, 3});
+  network.run({x}, changed);
+  EXPECT_TRUE(test::within(network.run(x).front(), fresh.run(x).front(), {1e-12, 1e-12}));
+}
+
 }  // namespace
 }  // namespace pellucid::test

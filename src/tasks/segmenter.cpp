@@ -1,6 +1,10 @@
 #include "tasks/segmenter.h"
 
+#include <algorithm>
+
+#include "pellucid/error.h"
 #include "pellucid/image.h"
+#include "pellucid/text.h"
 
 namespace pellucid {
 
@@ -13,8 +17,14 @@ Tensor superpixels_of(const Tensor& picture, const std::string& spec) {
   std::copy_n(rows.data_ptr<uint8_t>(), image.pixels.size(), image.pixels.begin());
   const size_t colon = spec.find(':');
   const std::string kind = spec.substr(0, colon);
-  const int number = std::stoi(spec.substr(colon + 1));
-  const Superpixels found = kind == "seeds" ? seeds_superpixels(image, number) : slic_superpixels(image, number);
+  int64_t number = 0;
+  if (colon == std::string::npos || !parse_int(spec.substr(colon + 1), number) || number < 1) {
+    throw_usage("segments is '" + printable(spec) + "'; slic:SIZE or seeds:COUNT was expected");
+  }
+  // Larger than the picture is the whole picture, and more than its pixels cannot be.
+  const int64_t most = kind == "seeds" ? int64_t{image.width} * image.height : std::max(image.width, image.height);
+  const int size = static_cast<int>(std::min(number, most));
+  const Superpixels found = kind == "seeds" ? seeds_superpixels(image, size) : slic_superpixels(image, size);
   return at::tensor(at::ArrayRef<int>(found.labels), at::TensorOptions(at::kLong)).view({found.height, found.width});
 }
 
