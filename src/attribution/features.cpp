@@ -137,6 +137,10 @@ Attribution explain_features(const Context& context, const std::string& owner, c
     FeatureScores found = explain(game, i);
     maps.push_back(paint(features, found.values));
     labels.push_back(features.labels);
+    if (found.change) {
+      found.diagnostics["score_difference"] = *found.change;
+      found.diagnostics["attribution_sum"] = found.values.sum().item<double>();
+    }
     found.diagnostics["features"] = static_cast<double>(features.count);
     if (found.standard_errors.defined()) {
       errors.push_back(paint(features, found.standard_errors));

@@ -3,6 +3,7 @@
 // What the methods share that switch parts of a picture on and off: superpixels or regions of the user's own, the
 // pictures that coalitions of them make, and the way back from one number per feature to a map.
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -64,6 +65,9 @@ struct FeatureScores {
   Tensor standard_errors;  ///< float64 [M], or undefined.
   std::map<std::string, double> diagnostics;
   std::vector<std::string> notes;
+  /// v(all) - v(none), what complete values sum to; written to the diagnostics with that sum, which the painted map
+  /// does not have: there each value stands once for every pixel.
+  std::optional<double> change = {};
 };
 /// Runs `explain` on the game of every image and paints what it finds. The features themselves go to
 /// `extra["features"]`, standard errors to `extra["standard-error"]`.

@@ -347,5 +347,24 @@ TEST(Features, StreamWithinTheMemoryBudgetAndStopWhenAsked) {
   }
 }
 
+// What completeness is judged by: the sum of the values, not of the map, and the change between the two ends of the
+// game.
+TEST(FeatureScores, SayWhatTheirValuesShouldSumTo) {
+  const Explainer n(random_network(Family::kPlain, 1), Random(1).normal({2, 3, 12, 12}));
+  for (const std::string method : {"kernel-shap:samples=300", "shapley-sampling:samples=4", "feature-ablation"}) {
+    const Attribution a = n.explain(method + std::string(method == "feature-ablation" ? ":" : ",") +
+                                        "segments=grid:4,fill=zero,score=logit",
+                                    "1");
+    const Tensor change = (n.logits(n.input) - n.logits(at::zeros_like(n.input))).select(1, 1);
+    for (int64_t i = 0; i < 2; ++i) {
+      const auto& d = a.diagnostics[static_cast<size_t>(i)];
+      const double expected = change[i].item<double>();
+      EXPECT_NEAR(d.at("score_difference"), expected, 1e-10) << method;
+      EXPECT_NEAR(d.at("attribution_sum"), a.map[i].sum().item<double>() / 16, 1e-9) << method;  // cells of 4 by 4
+      if (method != "feature-ablation") EXPECT_NEAR(d.at("attribution_sum"), expected, 1e-9) << method;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace pellucid::test

@@ -177,6 +177,7 @@ FeatureScores shapley_values(const Context& context, const KernelShapParams& p, 
   const Tensor others =
       m > 1 ? solve_normal_equations(moments.gram(), moments.correlation(), &singular) : at::zeros({0}, at::kDouble);
   found.values = at::cat({others, (ends[1] - ends[0] - others.sum()).view({1})});
+  found.change = change;
   const bool exact = !injected.defined() && design.exact();
   found.diagnostics = {{"passes", static_cast<double>(count + 2)},
                        {"exact", exact ? 1.0 : 0.0},

@@ -140,5 +140,17 @@ TEST(Occlusion, StopsWhenCancelled) {
   }
 }
 
+// A difference of classes has no probability: what is measured is the difference, not that of the first class.
+TEST(Occlusion, DifferencesAndMeansAreMeasuredAsTheyAre) {
+  LayerBuilder b(3, {-1, 1, 2, 2});
+  b.node("Flatten", "flat", {"x"});
+  b.gemm_with("logits", "flat", doubles({1, 0, 0, 0, 0, 2, 0, 0, 0, 0, 4, 0}, {3, 4}));
+  const Explainer net(b.finish("logits"), ones(2, 2));
+  const std::string call = "occlusion:patch=1,stride=1,fill=zero";
+  EXPECT_TRUE(within(net.explain(call, "0 vs 1").map[0], doubles({1, -2, 0, 0}, {2, 2}), kExact));
+  EXPECT_TRUE(
+      within(net.explain(call, "mean:0").map[0], doubles({2.0 / 3, -2.0 / 3, -4.0 / 3, 0}, {2, 2}), kExact));
+}
+
 }  // namespace
 }  // namespace pellucid::test

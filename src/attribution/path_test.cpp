@@ -201,6 +201,7 @@ TEST(BlurIg, IsCompleteInTheLimit) {
     const Explainer n(random_network(Family::kSilu, seed), x);
     const auto d = n.explain("blur-ig:steps=400,sigma=3", "1").diagnostics[0];
     EXPECT_NEAR(d.at("score_difference"), score_at(n, x[0]) - score_at(n, gaussian_blur(x, 3)[0]), 1e-9);
+    EXPECT_NEAR(d.at("attribution_sum"), d.at("score_difference") + d.at("convergence_delta"), 1e-9);
     EXPECT_NEAR(d.at("convergence_delta"), 0, 1e-3 * std::max(1.0, std::abs(d.at("score_difference")))) << seed;
   }
 }
@@ -228,6 +229,9 @@ TEST(ExpectedGradients, LinearScoreGivesWeightTimesDifferenceFromTheMean) {
     EXPECT_TRUE(within(a.values, w[1] * (x - background.mean(0)), kExact)) << samples;
     EXPECT_NEAR(a.diagnostics[0].at("convergence_delta"), 0, 1e-10);
     EXPECT_NEAR(a.diagnostics[0].at("gap_standard_error"), 0, 1e-10);
+    EXPECT_NEAR(a.diagnostics[0].at("attribution_sum"), a.values[0].sum().item<double>(), 1e-9);
+    EXPECT_NEAR(a.diagnostics[0].at("score_difference"), (w[1] * (x[0] - background.mean(0))).sum().item<double>(),
+                1e-9);
   }
   // Without background pictures, the named baselines.
   EXPECT_TRUE(

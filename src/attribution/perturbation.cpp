@@ -8,7 +8,7 @@ namespace pellucid {
 
 Tensor measured(const BoundTarget& target, Measure measure, const Tensor& value) {
   Tensor result;
-  if (measure == Measure::kProbability) result = target.probability(value);
+  if (measure == Measure::kProbability && target.names_one_class()) result = target.probability(value);
   return result.defined() ? result : target.score(value);
 }
 

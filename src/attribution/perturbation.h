@@ -12,7 +12,7 @@ namespace pellucid {
 /// Which number a perturbation method looks at.
 enum class Measure {
   kScore,       ///< The target's score: a logit unless the target says otherwise.
-  kProbability  ///< The class probability; the score where the target is no class.
+  kProbability  ///< The class probability; the score where the target is no class, or sets classes against each other.
 };
 /// From a method's `score` parameter, "probability" or "logit".
 Measure measure_from(const std::string& name);

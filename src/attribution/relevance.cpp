@@ -374,7 +374,11 @@ std::vector<std::string> notes_on(const RelevanceBalance& balance, const std::st
 Tensor total(const TensorList& losses, int64_t images) {
   Tensor sum = at::zeros({images}, at::kDouble);
   for (const Tensor& t : losses) {
-    if (t.size(0) == images) sum.add_(t);
+    if (images == 1) {
+      sum.add_(t.sum());
+    } else if (t.size(0) == images) {  // a node that folds images into its rows says nothing about each
+      sum.add_(t);
+    }
   }
   return sum;
 }
@@ -390,7 +394,8 @@ Relevance propagate(const Context& context, const RelevanceRules& rules, const s
   RuleMapBuilder builder(context, rules, order, balance);
   const RuleMap map = builder.build();
   const std::vector<int64_t> rows = all_rows(context);
-  const int64_t images = num_images(context), step = rows_per_pass(context);
+  // What nodes absorb is collected while they run, so that each request must be served by a single pass.
+  const int64_t images = num_images(context), step = gradient_rows(context, wrt);
   Relevance r;
   for (int64_t begin = 0; begin < images; begin += step) {
     const int64_t count = std::min(step, images - begin);

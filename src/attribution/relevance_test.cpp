@@ -619,5 +619,20 @@ TEST(ExcitationBackprop, SaysWhereActivationsAreNegative) {
             "contributions share there");
 }
 
+// However few pictures the memory allows in one pass, what each of them absorbed is told.
+TEST(Lrp, AbsorbedIsKnownWhenTheBatchIsSplit) {
+  const Explainer n(random_network(Family::kPlain, 2), Random(1).normal({3, 3, 14, 14}));
+  const Attribution whole = n.explain("lrp", "1");
+  Context context = n.context("1");
+  context.memory_budget = 1;
+  const Attribution split = attribute(MethodCall::parse("lrp"), context);
+  for (size_t i = 0; i < 3; ++i) {
+    const auto& d = split.diagnostics[i];
+    EXPECT_NEAR(d.at("relevance") + d.at("absorbed"), d.at("start"), 1e-9) << i;
+    EXPECT_NEAR(d.at("absorbed"), whole.diagnostics[i].at("absorbed"), 1e-9) << i;
+    EXPECT_GT(std::abs(d.at("absorbed")), 1e-3) << i;
+  }
+}
+
 }  // namespace
 }  // namespace pellucid::test
