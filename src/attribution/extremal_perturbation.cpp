@@ -129,8 +129,8 @@ class Optimizer {
     double weight = p_.area_weight;
     for (int64_t k = 0; k < p_.iterations; ++k) {
       const Tensor mask = masks_.with_margin(p);
-      const Tensor towards =
-          masks_.uncrop(reward_gradient(masks_.crop(mask), mirrored_ && k % 2 == 1), mask) - weight * area_gradient(mask);
+      const Tensor towards = masks_.uncrop(reward_gradient(masks_.crop(mask), mirrored_ && k % 2 == 1), mask) -
+                             weight * area_gradient(mask);
       const Tensor g = masks_.backward(p, mask, towards);
       // Momentum with dampening: the first step is taken in full.
       velocity = velocity.defined() ? kMomentum * velocity + (1 - kMomentum) * g : g;
@@ -189,7 +189,8 @@ class Optimizer {
                             {input_value(context_)},
                             {}};
     request.score = [&](const BoundTarget& target, const Tensor& value) { return measured(target, measure_, value); };
-    const Tensor g = to_planes(context_, gradients(mirrored ? *mirrored_ : context_, request).gradients.at(input_value(context_)));
+    const Tensor g =
+        to_planes(context_, gradients(mirrored ? *mirrored_ : context_, request).gradients.at(input_value(context_)));
     return ((mirrored ? g.flip({3}) : g) * mixed.slope).sum(1);
   }
 

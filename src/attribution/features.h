@@ -30,6 +30,14 @@ extern const char* const kFeatureFillAccepts;
 Features features_of(const Context& context, const std::string& owner, const std::string& segments, int64_t image);
 constexpr int64_t kMaxFeatures = 4096;
 
+/// One segmentation of the picture, int64 [H,W]: `kind` is "slic", "seeds" or "grid", `number` the size in pixels or
+/// (seeds) how many. Without a segmenter all are grids of that size.
+struct Segmentation {
+  Tensor labels;
+  std::string source;  ///< "slic:32", "grid:32", ...
+};
+Segmentation segment_picture(const Context& context, const std::string& kind, int64_t number, int64_t image);
+
 /// One number per feature, float64 [M], as a map [H,W].
 Tensor paint(const Features& features, const Tensor& values);
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "attribution/linear_node.h"
 #include "attribution/relevance_rules.h"
 #include "graph/op.h"
 #include "pellucid/error.h"
@@ -212,11 +213,11 @@ class RuleMapBuilder {
     return is_normalization;
   }
 
-  /// The rule, but the VJP for products of two computed values, which have no constant side.
+  /// The rule, but the VJP where both sides of a linear node are computed, weights of a convolution included.
   BackwardRule ruled(const RuleChoice& choice) {
     return [this, choice](const NodeBackward& b) {
-      if (is_dense(b.node) && choice.rule != RelevanceRule::kGradient && b.needed.size() > 1 && b.needed[0] &&
-          b.needed[1]) {
+      if (is_linear(b.node) && choice.rule != RelevanceRule::kGradient && b.needed.size() > 1 &&
+          !LinearNode(b).by_constant()) {
         return unruled(b);
       }
       const auto bounds = bounds_.find(b.node.inputs.front());
@@ -231,7 +232,7 @@ class RuleMapBuilder {
 
   BackwardRule class_unit() {
     return [this](const NodeBackward& b) {
-      if (b.needed[0] && b.needed[1]) return unruled(b);
+      if (!LinearNode(b).by_constant()) return unruled(b);
       note_signed(RelevanceRule::kExcitation, b);
       return class_unit_rule(b, rules_.contrastive);
     };
