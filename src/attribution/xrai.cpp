@@ -3,7 +3,9 @@
 // Integrated Gradients from a black and a white baseline are averaged; the picture is cut into superpixels at several
 // scales, slightly dilated so that edges, where gradients gather, belong to both sides; then regions are added one by
 // one, always the one whose new pixels have the highest mean attribution. Every pixel gets the mean of the addition
-// that brought it, so that the map has the sum of the Integrated Gradients.
+// that brought it. Of a pixel's channels the largest attribution counts, as in the authors' code (PAIR-code/saliency):
+// with their sum, which keeps the map complete, what is left over at the end are slivers so negative that they drown
+// the rest.
 
 #include <algorithm>
 #include <cmath>
@@ -28,7 +30,7 @@ struct XraiParams {
   std::string segments = "auto";
   double dilation = 0.0224;
   double min_area = 0.001;
-  std::string channels = "sum";
+  std::string channels = "max";
 };
 
 template <class V>
@@ -42,7 +44,7 @@ void describe(V& visit, XraiParams& p) {
         "By how much each region is widened, as a share of the longer side; the default is 5 of 224 pixels.");
   visit("min_area", p.min_area, between(0, 1), "Smallest share of the picture that an addition must bring.");
   visit("channels", p.channels, one_of({"sum", "max"}),
-        "How the attributions of a pixel's channels are joined: sum keeps the map complete, max is that of PAIR.");
+        "How the attributions of a pixel's channels are joined: max is that of PAIR, sum keeps the map complete.");
 }
 
 std::vector<std::string> segment_specs(const XraiParams& p, int64_t height, int64_t width) {
@@ -225,6 +227,10 @@ Attribution xrai(const Context& context, const XraiParams& p) {
     found.diagnostics[static_cast<size_t>(i)]["regions"] = static_cast<double>(growth.additions());
     if (context.progress) context.progress->check();
   }
+  // Completeness is that of the integrals; a map of maxima does not have their sum.
+  if (p.channels == "max" && planes.size(1) > 1) {
+    for (auto& d : found.diagnostics) d.erase("attribution_sum");
+  }
   Attribution a = map_attribution(at::stack(maps).to(context.network.dtype()), /*is_signed=*/true);
   a.diagnostics = std::move(found.diagnostics);
   return a;
@@ -235,7 +241,7 @@ Attribution xrai(const Context& context, const XraiParams& p) {
 Method xrai_method() {
   return make_method<XraiParams>(
       "xrai", "XRAI", "gradient", "Regions at several scales in the order of their mean Integrated Gradients.",
-      kKapishnikov2019, kNeedsTarget | kNeedsBaseline | kNeedsGradient, kComplete | kScalesWithLogit, xrai);
+      kKapishnikov2019, kNeedsTarget | kNeedsBaseline | kNeedsGradient, kScalesWithLogit, xrai);
 }
 
 }  // namespace pellucid
