@@ -18,7 +18,7 @@ const std::map<std::string, std::string>& method_of() {
                                                            {"pgc.ablationcam_zero", "ablation-cam:relative=true"},
                                                            {"pgc.kpcacam", "kpca-cam"},
                                                            {"pgc.fem", "fem"},
-                                                           {"pgc.finercam", "finer-cam:differentiate-weights=true"},
+                                                           {"pgc.finercam", "finer-cam:differentiate_weights=true"},
                                                            {"pgc.shapleycam_rest", "shapley-cam"},
                                                            {"pgc.fullgrad", "fullgrad:scaling=channel"}};
   return names;

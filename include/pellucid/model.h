@@ -122,6 +122,8 @@ class BoundTarget {
   int64_t class_index(int64_t i) const;
   const std::string& description(int64_t i) const { return descriptions_.at(static_cast<size_t>(i)); }
   bool is_dense() const { return dense_; }
+  /// Whether the target is a class by itself, not the difference of classes or anything else.
+  bool names_one_class() const { return target_.kind == Target::Kind::kRank || target_.kind == Target::Kind::kClass; }
 
  private:
   Tensor class_scores(const Tensor& value) const;

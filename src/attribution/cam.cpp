@@ -450,7 +450,7 @@ Attribution cam(const Context& context, const NoParams&, const CamOptions& optio
   Request request;
   request.capture = {head.maps, context.target.value()};
   const std::vector<int64_t> rows = all_rows(context);
-  const int64_t step = context.network.batches_safely() ? context.batch_size : 1;
+  const int64_t step = rows_per_pass(context);
   TensorList maps;
   for (int64_t begin = 0; begin < num_images(context); begin += step) {
     const int64_t count = std::min(step, num_images(context) - begin);

@@ -10,19 +10,11 @@
 namespace pellucid {
 
 Tensor as_map(const Context& context, ValueId layer, const Tensor& t) {
-  if (t.dim() == 4) {
-    if (t.size(2) * t.size(3) > 1) return t;
+  if (t.dim() == 4 && t.size(2) * t.size(3) <= 1) {
     throw_usage("layer '" + printable(context.layers.layer(layer).name) + "' holds one position (" +
                 shape_text(t.sizes()) + "); class activation maps need a layer before the pooling");
   }
-  const TokenGrid grid = t.dim() == 3 ? token_grid(t.size(1)) : TokenGrid{};
-  if (grid.rows == 0) {
-    throw_usage("layer '" + printable(context.layers.layer(layer).name) + "' has shape " + shape_text(t.sizes()) +
-                "; class activation maps need [N,K,h,w] or tokens [N,T,D] that form a square grid");
-  }
-  return t.narrow(1, grid.leading, grid.rows * grid.columns)
-      .transpose(1, 2)
-      .reshape({t.size(0), t.size(2), grid.rows, grid.columns});
+  return layer_planes(context, layer, t);
 }
 
 Tensor weighted(const Tensor& weights, const Tensor& activations) {
@@ -116,7 +108,7 @@ std::map<ValueId, CamInput> cam_inputs(const Context& context, const CamCall& ca
   Request request;
   request.capture = context.cam_layers;
   std::map<ValueId, TensorList> parts;
-  const int64_t step = context.network.batches_safely() ? context.batch_size : 1;
+  const int64_t step = rows_per_pass(context);
   for (int64_t begin = 0; begin < num_images(context); begin += step) {
     const int64_t count = std::min(step, num_images(context) - begin);
     const Values values = context.network.run({context.input.narrow(0, begin, count)}, request, context.progress);

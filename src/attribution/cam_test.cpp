@@ -385,10 +385,9 @@ TEST(CamFamily, RefusesALayerOfOnePosition) {
 
 TEST(CamFamily, RefusesALayerThatIsNoMap) {
   const Explainer n(random_network(Family::kPlain, 1), Random(1).normal({1, 3, 12, 12}));
-  expect_error(
-      ErrorKind::kUsage,
-      "layer 'flat' has shape [1,8]; class activation maps need [N,K,h,w] or tokens [N,T,D] that form a square grid",
-      [&] { n.explain("eigen-cam", "0", {"flat"}); });
+  expect_error(ErrorKind::kUsage,
+               "layer 'flat' has shape [1,8]; a map needs [N,K,h,w] or tokens [N,T,D] that form a square grid",
+               [&] { n.explain("eigen-cam", "0", {"flat"}); });
 }
 
 TEST(CamFamily, RefusesALayerWithoutInfluence) {

@@ -8,7 +8,7 @@
 #include <algorithm>
 
 #include "attribution/baseline.h"
-#include "attribution/method.h"
+#include "attribution/path.h"
 #include "attribution/relevance.h"
 #include "graph/op.h"
 #include "pellucid/text.h"
@@ -145,10 +145,15 @@ Contributions compare(const Context& context, const Tensor& x, const Tensor& bas
   return c;
 }
 
+/// Images per pass: the records of picture and baseline are held together.
+int64_t paired_rows(const Context& context) {
+  return std::max<int64_t>(1, gradient_rows(context, {input_value(context)}) / 2);
+}
+
 Attribution deeplift(const Context& context, const DeepLiftParams& p) {
   const std::vector<Tensor> starts = baselines(context, "deeplift", p.baseline);
   const double share = 1.0 / static_cast<double>(starts.size());
-  const int64_t images = num_images(context), step = rows_per_pass(context);
+  const int64_t images = num_images(context), step = paired_rows(context);
   std::set<std::string> uncovered;
   const RuleMap rules = deeplift_rules(uncovered);
   TensorList values, changes;
@@ -177,9 +182,7 @@ Attribution deeplift(const Context& context, const DeepLiftParams& p) {
   for (int64_t i = 0; i < images; ++i) {
     const double difference = change[i].item<double>(), delta = explained[i].item<double>() - difference;
     auto& d = a.diagnostics[static_cast<size_t>(i)];
-    d["convergence_delta"] = delta;
-    d["score_difference"] = difference;
-    d["relative_gap"] = difference != 0 ? std::abs(delta / difference) : std::abs(delta);
+    write_completeness({delta, difference}, d);
     if (!uncovered.empty()) {
       a.notes[static_cast<size_t>(i)].push_back(
           "deeplift: no rule is known for " + join(std::vector<std::string>(uncovered.begin(), uncovered.end()), ", ") +

@@ -158,5 +158,24 @@ TEST(DeepLift, SaysWhatNoRuleCovers) {
             "stood in, which leaves a gap");
 }
 
+/// Counts the passes.
+class PassCounter : public Progress {
+ public:
+  void report(double, double, const std::string& what) override { passes += what == "pictures"; }
+  int passes = 0;
+};
+
+// Both records of every picture of a pass are held, so the budget decides how many go together.
+TEST(DeepLift, KeepsToTheMemoryBudget) {
+  const Explainer n(random_network(Family::kPlain, 1), Random(1).normal({3, 3, 14, 14}));
+  const Tensor whole = n.explain("deeplift", "1").values;
+  Context context = n.context("1");
+  PassCounter counter;
+  context.progress = &counter;
+  context.memory_budget = 1;
+  EXPECT_TRUE(within(attribute(MethodCall::parse("deeplift"), context).values, whole, kExact));
+  EXPECT_EQ(counter.passes, 3);
+}
+
 }  // namespace
 }  // namespace pellucid::test

@@ -4,10 +4,11 @@
 // where m * x takes each pixel from a pyramid of blurred pictures at the level that m says, and m is a smooth maximum
 // of kernels placed on a coarse grid. Constants are those of TorchRay, the authors' code: the area counts a margin of
 // one kernel around the picture, the loss is a mean over pixels, lambda grows at every step, and the picture is
-// mirrored at every second one.
+// mirrored at every second one (not for targets that name a position).
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "attribution/baseline.h"
 #include "attribution/perturbation.h"
@@ -113,7 +114,8 @@ class Optimizer {
         scale_(static_cast<double>(std::min(picture_.size(2), picture_.size(3))) / 224),
         masks_(picture_.size(2), picture_.size(3), std::max<int64_t>(1, std::llround(p.step * scale_)),
                p.sigma * scale_, picture_.options()),
-        pyramid_(picture_, p.blur_sigma * scale_) {}
+        pyramid_(picture_, p.blur_sigma * scale_),
+        mirrored_(mirrored_context(context)) {}
 
   struct Result {
     Tensor mask;  ///< [H,W], the mean over areas.
@@ -127,8 +129,8 @@ class Optimizer {
     double weight = p_.area_weight;
     for (int64_t k = 0; k < p_.iterations; ++k) {
       const Tensor mask = masks_.with_margin(p);
-      const Tensor towards =
-          masks_.uncrop(reward_gradient(masks_.crop(mask), k % 2 == 1), mask) - weight * area_gradient(mask);
+      const Tensor towards = masks_.uncrop(reward_gradient(masks_.crop(mask), mirrored_ && k % 2 == 1), mask) -
+                             weight * area_gradient(mask);
       const Tensor g = masks_.backward(p, mask, towards);
       // Momentum with dampening: the first step is taken in full.
       velocity = velocity.defined() ? kMomentum * velocity + (1 - kMomentum) * g : g;
@@ -143,6 +145,17 @@ class Optimizer {
   }
 
  private:
+  /// With the target of the mirrored picture; nothing where the target names a position, which has no mirror image.
+  static std::optional<Context> mirrored_context(const Context& context) {
+    try {
+      Context mirrored = context;
+      mirrored.target = context.target.mirrored();
+      return mirrored;
+    } catch (const Error&) {
+      return std::nullopt;
+    }
+  }
+
   static constexpr double kMomentum = 0.9, kGrowth = 1.0035;
 
   /// Of the mean squared distance between the sorted mask and r_a.
@@ -176,7 +189,8 @@ class Optimizer {
                             {input_value(context_)},
                             {}};
     request.score = [&](const BoundTarget& target, const Tensor& value) { return measured(target, measure_, value); };
-    const Tensor g = to_planes(context_, gradients(context_, request).gradients.at(input_value(context_)));
+    const Tensor g =
+        to_planes(context_, gradients(mirrored ? *mirrored_ : context_, request).gradients.at(input_value(context_)));
     return ((mirrored ? g.flip({3}) : g) * mixed.slope).sum(1);
   }
 
@@ -233,6 +247,7 @@ class Optimizer {
   double scale_;
   SmoothMasks masks_;
   BlurPyramid pyramid_;
+  std::optional<Context> mirrored_;
 };
 
 Attribution extremal_perturbation(const Context& context, const ExtremalParams& p) {

@@ -29,14 +29,16 @@ Attribution feature_ablation(const Context& context, const FeatureAblationParams
   const Tensor clean = clean_measure(context, measure);
   return explain_features(context, kId, p.segments, p.fill, measure, [&](const FeatureGame& game, int64_t image) {
     const int64_t m = game.features().count;
-    const auto all_but_one = [m](int64_t begin, int64_t n) {
-      Tensor kept = at::ones({n, m}, at::kDouble);
-      kept.narrow(1, begin, n).fill_diagonal_(0);
-      return kept;
+    // All but one feature each, and in the last row none.
+    const auto rows = [m](int64_t begin, int64_t n) {
+      const Tensor row = at::arange(begin, begin + n, at::kLong).unsqueeze(1);
+      return row.ne(at::arange(m, at::kLong).unsqueeze(0)).logical_and(row.ne(m)).to(at::kDouble);
     };
+    const Tensor v = game.values(m + 1, rows, image * (m + 1), num_images(context) * (m + 1));
     FeatureScores found;
-    found.values = clean[image] - game.values(m, all_but_one, image * m, num_images(context) * m);
-    found.diagnostics["passes"] = static_cast<double>(m + 1);
+    found.values = clean[image] - v.narrow(0, 0, m);
+    found.change = (clean[image] - v[m]).item<double>();
+    found.diagnostics["passes"] = static_cast<double>(m + 2);
     return found;
   });
 }

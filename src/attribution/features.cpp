@@ -10,7 +10,8 @@
 namespace pellucid {
 
 const char* const kSegmentsAccepts = "slic[:SIZE], seeds[:COUNT] or grid[:SIZE]";
-const char* const kFeatureFillAccepts = "black, white, gray, zero, mean, blur[:SIGMA], noise[:SEED] or segments";
+const char* const kFeatureFillAccepts =
+    "black, white, gray, value:LEVEL, zero, mean, blur[:SIGMA], noise[:SEED] or segments";
 
 namespace {
 
@@ -56,6 +57,23 @@ Spec parse_segments(const std::string& owner, const std::string& text, int64_t h
 
 }  // namespace
 
+Segmentation segment_picture(const Context& context, const std::string& kind, int64_t number, int64_t image) {
+  const auto [height, width] = input_size(context);
+  if (kind != "grid" && context.segmenter) {
+    const std::string spec = kind + ":" + std::to_string(number);
+    const Tensor planes = to_planes(context, context.input.narrow(0, image, 1));
+    const Tensor display = context.card.display_from_model(planes)[0];
+    const bool swapped = context.card.order == ChannelOrder::kBgr;  // segmenters compare colors, so they need RGB
+    const Tensor labels = context.segmenter(swapped ? display.flip({0}) : display, spec);
+    TORCH_INTERNAL_ASSERT(labels.dim() == 2 && labels.size(0) == height && labels.size(1) == width);
+    return {labels.to(at::kCPU).to(at::kLong), spec};
+  }
+  const auto area = static_cast<double>(height * width);
+  const int64_t size =
+      kind == "seeds" ? std::max<int64_t>(1, std::llround(std::sqrt(area / static_cast<double>(number)))) : number;
+  return {grid_labels(height, width, size), "grid:" + std::to_string(size)};
+}
+
 Features features_of(const Context& context, const std::string& owner, const std::string& segments, int64_t image) {
   const auto [height, width] = input_size(context);
   const Spec spec = parse_segments(owner, segments, height, width);
@@ -67,17 +85,8 @@ Features features_of(const Context& context, const std::string& owner, const std
     }
     return with_dense_labels(owner, r[image], "regions");
   }
-  const std::string text = spec.kind + ":" + std::to_string(spec.number);
-  if (spec.kind != "grid" && context.segmenter) {
-    const Tensor planes = to_planes(context, context.input.narrow(0, image, 1));
-    return with_dense_labels(owner, context.segmenter(context.card.display_from_model(planes)[0], text), text);
-  }
-  int64_t size = spec.number;
-  if (spec.kind == "seeds") {
-    size = std::max<int64_t>(
-        1, std::llround(std::sqrt(static_cast<double>(height * width) / static_cast<double>(spec.number))));
-  }
-  return with_dense_labels(owner, grid_labels(height, width, size), "grid:" + std::to_string(size));
+  const Segmentation found = segment_picture(context, spec.kind, spec.number, image);
+  return with_dense_labels(owner, found.labels, found.source);
 }
 
 Tensor paint(const Features& features, const Tensor& values) {
@@ -86,7 +95,7 @@ Tensor paint(const Features& features, const Tensor& values) {
 
 Tensor feature_fill(const Context& context, const std::string& owner, const std::string& fill, int64_t image,
                     const Features& features) {
-  if (fill != "segments") return fill_for(context, owner, fill, image);
+  if (fill != "segments") return fill_for(context, owner, fill, image, kFeatureFillAccepts);
   const Tensor planes = to_planes(context, context.input.narrow(0, image, 1));
   const Tensor flat = planes.to(at::kCPU).to(at::kDouble).flatten(2)[0];  // [C,HW]
   const Tensor labels = features.labels.flatten();
@@ -137,6 +146,10 @@ Attribution explain_features(const Context& context, const std::string& owner, c
     FeatureScores found = explain(game, i);
     maps.push_back(paint(features, found.values));
     labels.push_back(features.labels);
+    if (found.change) {
+      found.diagnostics["score_difference"] = *found.change;
+      found.diagnostics["attribution_sum"] = found.values.sum().item<double>();
+    }
     found.diagnostics["features"] = static_cast<double>(features.count);
     if (found.standard_errors.defined()) {
       errors.push_back(paint(features, found.standard_errors));

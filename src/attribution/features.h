@@ -3,6 +3,7 @@
 // What the methods share that switch parts of a picture on and off: superpixels or regions of the user's own, the
 // pictures that coalitions of them make, and the way back from one number per feature to a map.
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,14 @@ extern const char* const kFeatureFillAccepts;
 /// size, and for more than `kMaxFeatures`.
 Features features_of(const Context& context, const std::string& owner, const std::string& segments, int64_t image);
 constexpr int64_t kMaxFeatures = 4096;
+
+/// One segmentation of the picture, int64 [H,W]: `kind` is "slic", "seeds" or "grid", `number` the size in pixels or
+/// (seeds) how many. Without a segmenter all are grids of that size.
+struct Segmentation {
+  Tensor labels;
+  std::string source;  ///< "slic:32", "grid:32", ...
+};
+Segmentation segment_picture(const Context& context, const std::string& kind, int64_t number, int64_t image);
 
 /// One number per feature, float64 [M], as a map [H,W].
 Tensor paint(const Features& features, const Tensor& values);
@@ -64,6 +73,9 @@ struct FeatureScores {
   Tensor standard_errors;  ///< float64 [M], or undefined.
   std::map<std::string, double> diagnostics;
   std::vector<std::string> notes;
+  /// v(all) - v(none), what complete values sum to; written to the diagnostics with that sum, which the painted map
+  /// does not have: there each value stands once for every pixel.
+  std::optional<double> change = {};
 };
 /// Runs `explain` on the game of every image and paints what it finds. The features themselves go to
 /// `extra["features"]`, standard errors to `extra["standard-error"]`.

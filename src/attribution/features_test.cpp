@@ -347,5 +347,45 @@ TEST(Features, StreamWithinTheMemoryBudgetAndStopWhenAsked) {
   }
 }
 
+// What completeness is judged by: the sum of the values, not of the map, and the change between the two ends of the
+// game.
+TEST(FeatureScores, SayWhatTheirValuesShouldSumTo) {
+  const Explainer n(random_network(Family::kPlain, 1), Random(1).normal({2, 3, 12, 12}));
+  for (const std::string method : {"kernel-shap:samples=300", "shapley-sampling:samples=4", "feature-ablation"}) {
+    const Attribution a = n.explain(
+        method + std::string(method == "feature-ablation" ? ":" : ",") + "segments=grid:4,fill=zero,score=logit", "1");
+    const Tensor change = (n.logits(n.input) - n.logits(at::zeros_like(n.input))).select(1, 1);
+    for (int64_t i = 0; i < 2; ++i) {
+      const auto& d = a.diagnostics[static_cast<size_t>(i)];
+      const double expected = change[i].item<double>();
+      EXPECT_NEAR(d.at("score_difference"), expected, 1e-10) << method;
+      EXPECT_NEAR(d.at("attribution_sum"), a.map[i].sum().item<double>() / 16, 1e-9) << method;  // cells of 4 by 4
+      if (method != "feature-ablation") EXPECT_NEAR(d.at("attribution_sum"), expected, 1e-9) << method;
+    }
+  }
+}
+
+// The channels of a BGR model are put in order before anybody looks at colors.
+TEST(Features, SegmentersSeeRgbPictures) {
+  ModelCard card;
+  card.order = ChannelOrder::kBgr;
+  const Explainer n(random_network(Family::kResidual, 1), Random(1).normal({1, 3, 4, 6}), in_float64(), card);
+  for (const std::string method : {"feature-ablation:segments=slic:3", "xrai:segments=slic:3,steps=1"}) {
+    Context context = n.context("0");
+    Tensor seen;
+    context.segmenter = [&](const Tensor& display, const std::string&) {
+      seen = display;
+      return at::zeros({4, 6}, at::kLong);
+    };
+    attribute(MethodCall::parse(method), context);
+    EXPECT_TRUE(within(seen, n.card.display_from_model(n.input)[0].flip({0}), kExact)) << method;
+  }
+}
+
+TEST(KernelShap, TakesAsManyCoalitionsAsTheFeaturesCallFor) {
+  const Explainer n(random_network(Family::kPlain, 1), Random(1).normal({1, 3, 12, 12}));
+  EXPECT_EQ(n.explain("kernel-shap:segments=grid:3", "0").diagnostics[0].at("passes"), 2 * 16 + 2048 + 2);
+}
+
 }  // namespace
 }  // namespace pellucid::test

@@ -30,7 +30,7 @@ void describe(V& visit, FinerCamParams& p) {
   visit("classes", p.classes, at_least(1), "Similar classes compared with: those whose logits are nearest.");
   visit("base", p.base, one_of({"grad-cam", "hires-cam", "layer-cam", "grad-cam-elementwise"}),
         "The class activation map that is made of the difference.");
-  visit("differentiate-weights", p.differentiate_weights, Flag{},
+  visit("differentiate_weights", p.differentiate_weights, Flag{},
         "Let the gradient pass through the probabilities that weigh the classes, as pytorch-grad-cam does.");
 }
 

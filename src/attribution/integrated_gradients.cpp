@@ -46,6 +46,7 @@ Tensor path_integral(const Context& context, const StraightPath& path, const Qua
 void write_completeness(const Completeness& c, std::map<std::string, double>& diagnostics) {
   diagnostics["convergence_delta"] = c.delta;
   diagnostics["score_difference"] = c.difference;
+  diagnostics["attribution_sum"] = c.difference + c.delta;
   diagnostics["relative_gap"] = c.difference != 0 ? std::abs(c.delta / c.difference) : std::abs(c.delta);
 }
 

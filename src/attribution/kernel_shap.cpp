@@ -24,14 +24,15 @@ constexpr Paper kLundberg2017{"lundberg2017", "Lundberg, Lee", "A Unified Approa
 const char* const kId = "kernel-shap";
 
 struct KernelShapParams {
-  int64_t samples = 2048;
+  int64_t samples = 0;
   std::string segments = "slic", fill = "gray", score = "logit";
 };
 
 template <class V>
 void describe(V& visit, KernelShapParams& p) {
-  visit("samples", p.samples, integer_between(1, 10000000),
-        "Coalitions that are measured, beside none and all; from 2^M - 2 on the values are exact.");
+  visit("samples", p.samples, integer_between(0, 10000000),
+        "Coalitions that are measured, beside none and all; from 2^M - 2 on the values are exact. 0: 2048 and two for "
+        "each of the M features.");
   visit("segments", p.segments, TextLike{kSegmentsAccepts}, "Features, where the user gives no regions.");
   visit("fill", p.fill, TextLike{kFeatureFillAccepts}, "What replaces a feature that is absent.");
   visit("score", p.score, one_of({"logit", "probability"}), "The number that is shared out.");
@@ -156,7 +157,7 @@ FeatureScores shapley_values(const Context& context, const KernelShapParams& p, 
   constexpr int64_t kBlock = 512;
   const int64_t m = game.features().count;
   const Tensor injected = injected_rows(context, kId, "coalitions", m);
-  CoalitionDesign design(m, p.samples, context.seed);
+  CoalitionDesign design(m, p.samples > 0 ? p.samples : 2 * m + 2048, context.seed);
   const int64_t count = injected.defined() ? injected.size(0) : design.count();
   const int64_t done = image * (count + 2), total = num_images(context) * (count + 2);
   const Tensor ends = game.values(at::stack({at::zeros({m}, at::kDouble), at::ones({m}, at::kDouble)}), done, total);
@@ -177,6 +178,7 @@ FeatureScores shapley_values(const Context& context, const KernelShapParams& p, 
   const Tensor others =
       m > 1 ? solve_normal_equations(moments.gram(), moments.correlation(), &singular) : at::zeros({0}, at::kDouble);
   found.values = at::cat({others, (ends[1] - ends[0] - others.sum()).view({1})});
+  found.change = change;
   const bool exact = !injected.defined() && design.exact();
   found.diagnostics = {{"passes", static_cast<double>(count + 2)},
                        {"exact", exact ? 1.0 : 0.0},

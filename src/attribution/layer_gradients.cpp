@@ -7,6 +7,7 @@
 //   straight path between its values (as Captum's LayerIntegratedGradients).
 // Values are signed numbers for every unit, [N,K,h,w]; their sum over the channels makes the map.
 
+#include <algorithm>
 #include <cmath>
 
 #include "attribution/baseline.h"
@@ -46,6 +47,12 @@ Tensor layers_map(const Context& context, const std::map<ValueId, Tensor>& value
 Attribution layer_attribution(const Context& context, const char* owner, const std::string& baseline, double steps,
                               bool complete, const LayerIntegral& integral) {
   if (context.cam_layers.empty()) throw_usage(std::string(owner) + ": a layer is needed");
+  for (const ValueId layer : context.cam_layers) {  // refused before any pass
+    const Shape& shape = context.layers.shape(layer);
+    if (std::all_of(shape.begin(), shape.end(), [](int64_t n) { return n >= 0; })) {
+      layer_planes(context, layer, at::empty(shape, context.input.options()));
+    }
+  }
   const std::vector<Tensor> starts = baselines(context, owner, baseline);
   const int64_t images = num_images(context);
   const auto share = 1 / static_cast<double>(starts.size());
@@ -74,7 +81,11 @@ Attribution layer_attribution(const Context& context, const char* owner, const s
       rows.push_back(sum);
       if (!complete) continue;
       const double change = difference[i].item<double>();
-      write_completeness({sum.sum().item<double>() - change, change}, a.diagnostics[static_cast<size_t>(i)]);
+      const Completeness here{sum.sum().item<double>() - change, change};
+      auto& d = a.diagnostics[static_cast<size_t>(i)];
+      // Each layer explains all of the difference: of several, the worst.
+      const auto so_far = d.find("convergence_delta");
+      if (so_far == d.end() || std::abs(here.delta) > std::abs(so_far->second)) write_completeness(here, d);
     }
     values[layer] = layer_planes(context, layer, at::stack(rows)).to(context.network.dtype());
   }

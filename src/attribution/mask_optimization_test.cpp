@@ -181,5 +181,23 @@ TEST(ExtremalPerturbation, SeveralAreasAreAveragedAndBadOnesRefused) {
   }
 }
 
+// The score sums over the left part of a dense output alone, so the mask must not reach into the right one: mirrored
+// steps look at the mirrored target.
+TEST(ExtremalPerturbation, MirrorsTheTargetWithThePicture) {
+  LayerBuilder b(1, {-1, 1, 24, 24});
+  b.conv_with("logits", "x", doubles({1, 0}, {2, 1, 1, 1}), doubles({0, 0}, {2}));
+  const Tensor x = Random(3).normal({1, 1, 24, 24});
+  const Explainer n(b.finish("logits"), x);
+  Target target = Target::parse("0");
+  target.mask = at::zeros({24, 24}, at::kDouble);
+  target.mask.narrow(1, 0, 8).fill_(1);
+  const Attribution a = attribute(MethodCall::parse("extremal-perturbation:variant=delete,area_weight=0,step=20,"
+                                                    "iterations=4,learning_rate=1"),
+                                  n.context(target));
+  const Tensor mask = a.map[0];
+  EXPECT_LT(mask.narrow(1, 0, 8).min().item<double>(), 0.9);
+  EXPECT_GT(mask.narrow(1, 17, 7).min().item<double>(), 0.99);
+}
+
 }  // namespace
 }  // namespace pellucid::test

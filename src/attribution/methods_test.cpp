@@ -231,6 +231,12 @@ TEST_P(EveryMethod, DeclaredSignHolds) {
       const Attribution a = run(n);
       negative = negative || a.map.min().item<double>() < 0;
       EXPECT_FALSE(a.is_signed && holds(kNonNegative)) << family_name(family);
+      if (seed > 0) continue;
+      // Targets that have no probability.
+      const Attribution difference = run(n, "1 vs 2");
+      EXPECT_TRUE(difference.is_signed || difference.map.min().item<double>() >= 0) << family_name(family);
+      EXPECT_FALSE(difference.is_signed && holds(kNonNegative)) << family_name(family);
+      negative = negative || difference.map.min().item<double>() < 0;
     }
   }
   EXPECT_EQ(negative, !holds(kNonNegative));

@@ -97,6 +97,8 @@ class Average {
     ++count_;
     if (count_ == 1) {
       result_ = std::move(a);
+      // Standard errors, features and the like are those of one copy and say nothing about the mean.
+      result_.extra.clear();
       return;
     }
     for (size_t i = 0; i < a.diagnostics.size(); ++i) {

@@ -219,5 +219,12 @@ TEST(GradientRows, FollowTheMemoryBudget) {
   EXPECT_TRUE(within(attribute(MethodCall::parse("integrated-gradients:steps=9"), context).values, few, kExact));
 }
 
+// The standard errors of the first copy are not those of the mean.
+TEST(Smooth, LeavesOutWhatBelongsToOneCopy) {
+  const Explainer n = small_network(Random(3).normal({1, 3, 9, 10}));
+  EXPECT_FALSE(n.explain("rise:samples=4,grid=2", "1").extra.empty());
+  EXPECT_TRUE(n.explain("smooth(rise:samples=4,grid=2):samples=2", "1").extra.empty());
+}
+
 }  // namespace
 }  // namespace pellucid::test

@@ -17,6 +17,8 @@ namespace pellucid {
 
 namespace {
 
+const char* const kAccepts = "black, white, gray, value:LEVEL, zero, mean, blur[:SIGMA], noise[:SEED] or inpaint";
+
 struct OcclusionParams {
   int64_t patch = 0;
   int64_t stride = 0;
@@ -31,8 +33,7 @@ template <class V>
 void describe(V& v, OcclusionParams& p) {
   v("patch", p.patch, at_least(0), "Side of the square patch in pixels; 0: an eighth of the picture's height.");
   v("stride", p.stride, at_least(0), "Pixels from one patch to the next; 0: half the patch.");
-  v("fill", p.fill, TextLike{"black, white, gray, zero, mean, value:LEVEL, blur[:SIGMA], noise[:SEED] or inpaint"},
-    "What the patch shows.");
+  v("fill", p.fill, TextLike{kAccepts}, "What the patch shows.");
   v("map", p.map, one_of({"drop", "probability"}),
     "drop: mean loss of score over the patches on a pixel. probability: the score left, at each patch's centre.");
   v("score", p.score, one_of({"probability", "logit"}), "What is measured.");
@@ -78,7 +79,7 @@ class Occluder {
  public:
   Occluder(const Context& context, int64_t image, const std::string& fill)
       : picture_(to_planes(context, context.input.narrow(0, image, 1))[0]) {
-    if (fill != "inpaint") fill_ = to_planes(context, fill_for(context, "occlusion", fill, image))[0];
+    if (fill != "inpaint") fill_ = to_planes(context, fill_for(context, "occlusion", fill, image, kAccepts))[0];
   }
 
   /// The part of the picture that `region` shows while `patch` is covered, [C,h,w].
@@ -102,9 +103,14 @@ class Occluder {
  private:
   Tensor content(const Window& patch) const {
     if (fill_.defined()) return part(fill_, patch);
-    Tensor missing = at::zeros({1, picture_.size(1), picture_.size(2)}, picture_.options().dtype(at::kBool));
-    part(missing, patch).fill_(true);
-    return part(linear_imputation(picture_, missing)[0], patch);
+    // What is missing depends on its neighbours alone.
+    const int64_t top = std::max<int64_t>(0, patch.top - 1), left = std::max<int64_t>(0, patch.left - 1);
+    const Window around{top, left, std::min(picture_.size(1), patch.top + patch.height + 1) - top,
+                        std::min(picture_.size(2), patch.left + patch.width + 1) - left};
+    const Window inside{patch.top - top, patch.left - left, patch.height, patch.width};
+    Tensor missing = at::zeros({1, around.height, around.width}, picture_.options().dtype(at::kBool));
+    part(missing, inside).fill_(true);
+    return part(linear_imputation(part(picture_, around), missing)[0], inside);
   }
 
   Tensor picture_, fill_;
@@ -218,6 +224,12 @@ Attribution occlusion(const Context& context, const OcclusionParams& params) {
   result.map = at::stack(maps).to(context.input.scalar_type());
   result.values = values.empty() ? result.map : at::stack(values).to(context.input.scalar_type());
   result.reduction = "none";
+  if (params.map == "probability") {
+    result.is_signed = !is_probability(context.target, measure);
+    result.zero_is_neutral = false;
+    result.notes.assign(maps.size(),
+                        {"occlusion: the map shows the score that is left, so it is low where the picture matters"});
+  }
   return result;
 }
 

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "attribution/imputation.h"
 #include "support/compare.h"
 #include "support/expect_error.h"
 #include "support/explainer.h"
@@ -72,6 +73,14 @@ TEST(Occlusion, ProbabilityMapShowsTheScoreLeftAtPatchCentres) {
   const Attribution a = net.explain("occlusion:patch=1,stride=2,fill=zero,map=probability,score=logit", "1");
   EXPECT_TRUE(within(a.values[0], doubles({44, 42, 38, 36}, {2, 2}), kExact));
   EXPECT_TRUE(within(a.map[0], doubles({44, 43, 42, 41, 40, 39, 38, 37, 36}, {3, 3}), kExact));
+  EXPECT_TRUE(a.is_signed);  // a logit may be negative
+  EXPECT_FALSE(a.zero_is_neutral);
+  const Attribution p = net.explain("occlusion:patch=1,fill=zero,map=probability", "1");
+  EXPECT_FALSE(p.is_signed);
+  EXPECT_FALSE(p.zero_is_neutral);
+  ASSERT_EQ(p.notes[0].size(), 1u);
+  EXPECT_EQ(p.notes[0][0], "occlusion: the map shows the score that is left, so it is low where the picture matters");
+  EXPECT_TRUE(net.explain("occlusion:patch=1,fill=zero", "1").zero_is_neutral);
 }
 
 TEST(Occlusion, ProbabilityIsThatOfTheSoftmax) {
@@ -137,6 +146,32 @@ TEST(Occlusion, StopsWhenCancelled) {
     progress.cancel();
     expect_error(ErrorKind::kInterrupted, "interrupted",
                  [&] { attribute(MethodCall::parse("occlusion:patch=4,incremental=" + how), context); });
+  }
+}
+
+// A difference of classes has no probability: what is measured is the difference, not that of the first class.
+TEST(Occlusion, DifferencesAndMeansAreMeasuredAsTheyAre) {
+  LayerBuilder b(3, {-1, 1, 2, 2});
+  b.node("Flatten", "flat", {"x"});
+  b.gemm_with("logits", "flat", doubles({1, 0, 0, 0, 0, 2, 0, 0, 0, 0, 4, 0}, {3, 4}));
+  const Explainer net(b.finish("logits"), ones(2, 2));
+  const std::string call = "occlusion:patch=1,stride=1,fill=zero";
+  EXPECT_TRUE(within(net.explain(call, "0 vs 1").map[0], doubles({1, -2, 0, 0}, {2, 2}), kExact));
+  EXPECT_TRUE(within(net.explain(call, "mean:0").map[0], doubles({2.0 / 3, -2.0 / 3, -4.0 / 3, 0}, {2, 2}), kExact));
+}
+
+// What is filled in is what imputing the whole picture gives, also at the border and in the corners.
+TEST(Occlusion, InpaintsAsFromTheWholePicture) {
+  const Tensor c = Random(1).normal({9, 8}), x = Random(2).normal({1, 1, 9, 8});
+  const Explainer net(linear(c), x);
+  const Attribution a = net.explain("occlusion:patch=3,stride=5,edges=clip,fill=inpaint,score=logit", "1");
+  for (const int64_t top : {0, 5}) {
+    for (const int64_t left : {0, 5}) {
+      Tensor missing = at::zeros({1, 9, 8}, at::kBool);
+      missing[0].narrow(0, top, 3).narrow(1, left, 3).fill_(true);
+      const double drop = (c * (x[0] - linear_imputation(x[0], missing)[0])).sum().item<double>();
+      EXPECT_NEAR(a.map[0][top][left].item<double>(), drop, 1e-5) << top << " " << left;
+    }
   }
 }
 

@@ -25,7 +25,7 @@ struct Completeness {
   double delta = 0;       ///< Sum of the attribution less the difference.
   double difference = 0;  ///< Score of the picture less that of the baseline.
 };
-/// Adds convergence_delta, score_difference and relative_gap.
+/// Adds convergence_delta, score_difference, attribution_sum and relative_gap.
 void write_completeness(const Completeness& c, std::map<std::string, double>& diagnostics);
 
 /// S of each image of a batch in the model domain, float64 [N] on the CPU, for the target of each image.

@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "attribution/baseline.h"
+#include "pellucid/error.h"
 #include "support/compare.h"
 #include "support/expect_error.h"
 #include "support/explainer.h"
@@ -201,6 +202,7 @@ TEST(BlurIg, IsCompleteInTheLimit) {
     const Explainer n(random_network(Family::kSilu, seed), x);
     const auto d = n.explain("blur-ig:steps=400,sigma=3", "1").diagnostics[0];
     EXPECT_NEAR(d.at("score_difference"), score_at(n, x[0]) - score_at(n, gaussian_blur(x, 3)[0]), 1e-9);
+    EXPECT_NEAR(d.at("attribution_sum"), d.at("score_difference") + d.at("convergence_delta"), 1e-9);
     EXPECT_NEAR(d.at("convergence_delta"), 0, 1e-3 * std::max(1.0, std::abs(d.at("score_difference")))) << seed;
   }
 }
@@ -228,6 +230,9 @@ TEST(ExpectedGradients, LinearScoreGivesWeightTimesDifferenceFromTheMean) {
     EXPECT_TRUE(within(a.values, w[1] * (x - background.mean(0)), kExact)) << samples;
     EXPECT_NEAR(a.diagnostics[0].at("convergence_delta"), 0, 1e-10);
     EXPECT_NEAR(a.diagnostics[0].at("gap_standard_error"), 0, 1e-10);
+    EXPECT_NEAR(a.diagnostics[0].at("attribution_sum"), a.values[0].sum().item<double>(), 1e-9);
+    EXPECT_NEAR(a.diagnostics[0].at("score_difference"), (w[1] * (x[0] - background.mean(0))).sum().item<double>(),
+                1e-9);
   }
   // Without background pictures, the named baselines.
   EXPECT_TRUE(
@@ -408,6 +413,34 @@ TEST(LayerGradients, NeedALayerWithAMap) {
   expect_error(ErrorKind::kUsage,
                "layer 'flat' has shape [1,8]; a map needs [N,K,h,w] or tokens [N,T,D] that form a square grid",
                [&] { n.explain("layer-conductance:steps=2", "1", {"flat"}); });
+}
+
+// Of several layers, the gap reported is the largest one.
+TEST(LayerGradients, ReportTheWorstGapOfSeveralLayers) {
+  const Explainer n(random_network(Family::kSilu, 1), Random(2).normal({1, 3, 9, 9}));
+  const std::string method = "layer-conductance:steps=3";
+  const auto gap = [&](const std::vector<std::string>& names) {
+    return n.explain(method, "1", names).diagnostics[0].at("convergence_delta");
+  };
+  const double first = gap({"r1"}), last = gap({"map"});
+  ASSERT_GT(std::abs(std::abs(first) - std::abs(last)), 1e-6);
+  const double worst = std::abs(first) > std::abs(last) ? first : last;
+  EXPECT_NEAR(gap({"r1", "map"}), worst, 1e-12);
+  EXPECT_NEAR(gap({"map", "r1"}), worst, 1e-12);
+}
+
+/// Fails the test when a pass is made.
+class NoPass : public Progress {
+ public:
+  void report(double, double, const std::string& what) override { ADD_FAILURE() << what; }
+};
+
+TEST(LayerGradients, RefuseALayerBeforeAnyPass) {
+  const Explainer n(random_network(Family::kPlain, 1), Random(2).normal({1, 3, 9, 9}));
+  Context context = n.context("1", {"map", "flat"});
+  NoPass none;
+  context.progress = &none;
+  EXPECT_THROW(attribute(MethodCall::parse("layer-conductance"), context), Error);
 }
 
 }  // namespace

@@ -6,10 +6,14 @@
 
 namespace pellucid {
 
+const char* const kFillAccepts = "black, white, gray, value:LEVEL, zero, mean, blur[:SIGMA] or noise[:SEED]";
+
+bool is_probability(const BoundTarget& target, Measure measure) {
+  return measure == Measure::kProbability && target.names_one_class();
+}
+
 Tensor measured(const BoundTarget& target, Measure measure, const Tensor& value) {
-  Tensor result;
-  if (measure == Measure::kProbability) result = target.probability(value);
-  return result.defined() ? result : target.score(value);
+  return is_probability(target, measure) ? target.probability(value) : target.score(value);
 }
 
 Measure measure_from(const std::string& name) {
@@ -63,11 +67,17 @@ Tensor blend(const Context& context, int64_t image, const Tensor& masks, const T
   return fill + (context.input.narrow(0, image, 1) - fill) * m;
 }
 
-Tensor fill_for(const Context& context, const std::string& owner, const std::string& name, int64_t image) {
+Tensor fill_for(const Context& context, const std::string& owner, const std::string& name, int64_t image,
+                const std::string& accepts) {
   if (name.find('+') != std::string::npos) {
     throw_usage(owner + ": fill is '" + printable(name) + "'; one fill alone was expected");
   }
-  return baselines(context, owner, name).front().narrow(0, image, 1);
+  try {
+    return baselines(context, owner, name).front().narrow(0, image, 1);
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::kUsage) throw;
+    throw_usage(owner + ": fill is '" + printable(name) + "'; it must be " + accepts);
+  }
 }
 
 Attribution map_attribution(const Tensor& map, bool is_signed) {

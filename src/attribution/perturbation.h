@@ -12,10 +12,13 @@ namespace pellucid {
 /// Which number a perturbation method looks at.
 enum class Measure {
   kScore,       ///< The target's score: a logit unless the target says otherwise.
-  kProbability  ///< The class probability; the score where the target is no class.
+  kProbability  ///< The class probability; the score where the target is no class, or sets classes against each other.
 };
 /// From a method's `score` parameter, "probability" or "logit".
 Measure measure_from(const std::string& name);
+
+/// Whether it is a probability, hence never negative, that this measure gives for this target.
+bool is_probability(const BoundTarget& target, Measure measure);
 
 /// The measure of each row, [n] from the target's value; differentiable.
 Tensor measured(const BoundTarget& target, Measure measure, const Tensor& value);
@@ -41,9 +44,13 @@ Tensor clean_measure(const Context& context, Measure measure);
 /// One image [1,...] of the context's batch where masks [m,H,W] are 1 and `fill` [1,...] where they are 0: [m,...].
 Tensor blend(const Context& context, int64_t image, const Tensor& masks, const Tensor& fill);
 
+/// What a `fill` parameter accepts at least.
+extern const char* const kFillAccepts;
+
 /// Pictures [1,...] to put in place of what is removed from `image`; `name` as `baselines` takes it, one alone. Throws
-/// Error(kUsage) for several joined by '+'.
-Tensor fill_for(const Context& context, const std::string& owner, const std::string& name, int64_t image);
+/// Error(kUsage) for several joined by '+', and with what the method `accepts` for what is no fill.
+Tensor fill_for(const Context& context, const std::string& owner, const std::string& name, int64_t image,
+                const std::string& accepts = kFillAccepts);
 
 /// A map [N,H,W] at input resolution that has no channels of its own, as the result of a method.
 Attribution map_attribution(const Tensor& map, bool is_signed);

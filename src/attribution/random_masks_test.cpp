@@ -217,5 +217,30 @@ TEST(Hsic, DoesNotChangeWhenTheScoreIsScaledAndShifted) {
   EXPECT_TRUE(within(thrice, once, {1e-9, 1e-9}));
 }
 
+TEST(Fills, AreRefusedByNameWithWhatTheMethodTakes) {
+  const Explainer n(linear_graph(Random(1).normal({4, 4})), Random(2).normal({1, 1, 4, 4}));
+  const std::string plain = "black, white, gray, value:LEVEL, zero, mean, blur[:SIGMA] or noise[:SEED]";
+  for (const std::string owner : {"rise", "sobol", "hsic"}) {
+    expect_error(ErrorKind::kUsage, owner + ": fill is 'red'; it must be " + plain,
+                 [&] { n.explain(owner + ":fill=red,samples=2", "0"); });
+  }
+  const std::string most = "black, white, gray, value:LEVEL, zero, mean, blur[:SIGMA], noise[:SEED] or ";
+  expect_error(ErrorKind::kUsage, "lime: fill is 'red'; it must be " + most + "segments",
+               [&] { n.explain("lime:fill=red", "0"); });
+  expect_error(ErrorKind::kUsage, "occlusion: fill is 'red'; it must be " + most + "inpaint",
+               [&] { n.explain("occlusion:fill=red", "0"); });
+}
+
+// A score that is zero under most masks has a median of 0, which is no width.
+TEST(Hsic, MedianScoreOfZeroIsNoWidth) {
+  Tensor w = at::zeros({4, 4}, at::kDouble);
+  w[0][0] = 1;
+  const Explainer n(linear_graph(w), at::ones({1, 1, 4, 4}, at::kDouble));
+  const Tensor m = doubles({1, 0, 0, 1, /**/ 0, 1, 0, 0, /**/ 0, 1, 1, 1, /**/ 0, 0, 1, 0, /**/ 0, 1, 1, 0}, {5, 4});
+  const Tensor values = explain(n, "hsic:grid=2,score=logit,width=median", {{"design", m}}).values[0];
+  EXPECT_TRUE(at::isfinite(values).all().item<bool>());
+  EXPECT_EQ(values.argmax().item<int64_t>(), 0);
+}
+
 }  // namespace
 }  // namespace pellucid::test

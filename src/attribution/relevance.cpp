@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "attribution/linear_node.h"
 #include "attribution/relevance_rules.h"
 #include "graph/op.h"
 #include "pellucid/error.h"
@@ -212,11 +213,11 @@ class RuleMapBuilder {
     return is_normalization;
   }
 
-  /// The rule, but the VJP for products of two computed values, which have no constant side.
+  /// The rule, but the VJP where both sides of a linear node are computed, weights of a convolution included.
   BackwardRule ruled(const RuleChoice& choice) {
     return [this, choice](const NodeBackward& b) {
-      if (is_dense(b.node) && choice.rule != RelevanceRule::kGradient && b.needed.size() > 1 && b.needed[0] &&
-          b.needed[1]) {
+      if (is_linear(b.node) && choice.rule != RelevanceRule::kGradient && b.needed.size() > 1 &&
+          !LinearNode(b).by_constant()) {
         return unruled(b);
       }
       const auto bounds = bounds_.find(b.node.inputs.front());
@@ -231,7 +232,7 @@ class RuleMapBuilder {
 
   BackwardRule class_unit() {
     return [this](const NodeBackward& b) {
-      if (b.needed[0] && b.needed[1]) return unruled(b);
+      if (!LinearNode(b).by_constant()) return unruled(b);
       note_signed(RelevanceRule::kExcitation, b);
       return class_unit_rule(b, rules_.contrastive);
     };
@@ -374,7 +375,11 @@ std::vector<std::string> notes_on(const RelevanceBalance& balance, const std::st
 Tensor total(const TensorList& losses, int64_t images) {
   Tensor sum = at::zeros({images}, at::kDouble);
   for (const Tensor& t : losses) {
-    if (t.size(0) == images) sum.add_(t);
+    if (images == 1) {
+      sum.add_(t.sum());
+    } else if (t.size(0) == images) {  // a node that folds images into its rows says nothing about each
+      sum.add_(t);
+    }
   }
   return sum;
 }
@@ -390,7 +395,8 @@ Relevance propagate(const Context& context, const RelevanceRules& rules, const s
   RuleMapBuilder builder(context, rules, order, balance);
   const RuleMap map = builder.build();
   const std::vector<int64_t> rows = all_rows(context);
-  const int64_t images = num_images(context), step = rows_per_pass(context);
+  // What nodes absorb is collected while they run, so that each request must be served by a single pass.
+  const int64_t images = num_images(context), step = gradient_rows(context, wrt);
   Relevance r;
   for (int64_t begin = 0; begin < images; begin += step) {
     const int64_t count = std::min(step, images - begin);

@@ -619,5 +619,39 @@ TEST(ExcitationBackprop, SaysWhereActivationsAreNegative) {
             "contributions share there");
 }
 
+// However few pictures the memory allows in one pass, what each of them absorbed is told.
+TEST(Lrp, AbsorbedIsKnownWhenTheBatchIsSplit) {
+  const Explainer n(random_network(Family::kPlain, 2), Random(1).normal({3, 3, 14, 14}));
+  const Attribution whole = n.explain("lrp", "1");
+  Context context = n.context("1");
+  context.memory_budget = 1;
+  const Attribution split = attribute(MethodCall::parse("lrp"), context);
+  for (size_t i = 0; i < 3; ++i) {
+    const auto& d = split.diagnostics[i];
+    EXPECT_NEAR(d.at("relevance") + d.at("absorbed"), d.at("start"), 1e-9) << i;
+    EXPECT_NEAR(d.at("absorbed"), whole.diagnostics[i].at("absorbed"), 1e-9) << i;
+    EXPECT_GT(std::abs(d.at("absorbed")), 1e-3) << i;
+  }
+}
+
+// A convolution whose weights the network computes has no constant side: its gradient stands in, with a note.
+TEST(Lrp, ComputedWeightsOfAConvolutionFallBackToTheGradient) {
+  LayerBuilder b(4, {1, 2, 6, 6});
+  b.conv("c", "x", 4);
+  b.node("Relu", "r", {"c"});
+  b.node("GlobalAveragePool", "m", {"r"});
+  b.graph.constant("k.shape", at::tensor({2, 2, 1, 1}, at::TensorOptions(at::kLong)));
+  b.graph.node("Reshape", {"m", "k.shape"}, {"k"}, {}, "k_node");
+  b.graph.node("Conv", {"x", "k"}, {"d"}, {}, "d_node");
+  b.graph.node("GlobalAveragePool", {"d"}, {"pool"});
+  b.graph.node("Flatten", {"pool"}, {"logits"});
+  const Explainer n(b.finish("logits"), Random(1).uniform({1, 2, 6, 6}), in_float64(), box_card());
+  for (const std::string call : {"lrp", "lrp:composite=epsilon", "excitation-backprop"}) {
+    const Attribution a = n.explain(call, "1");
+    ASSERT_FALSE(a.notes[0].empty()) << call;
+    EXPECT_NE(a.notes[0][0].find("no rule is known for Conv"), std::string::npos) << a.notes[0][0];
+  }
+}
+
 }  // namespace
 }  // namespace pellucid::test

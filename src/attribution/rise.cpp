@@ -35,8 +35,7 @@ void describe(V& visit, RiseParams& p) {
   visit("centered", p.centered, Flag{}, "Covariance of score and visibility over the variance of visibility, signed.");
   visit("divisor", p.divisor, one_of({"coverage", "expected"}),
         "Divide by how often a pixel was visible, or by its expectation as published.");
-  visit("fill", p.fill, TextLike{"black, white, gray, zero, mean, blur[:SIGMA] or noise[:SEED]"},
-        "What is seen where a mask is 0.");
+  visit("fill", p.fill, TextLike{kFillAccepts}, "What is seen where a mask is 0.");
   visit("score", p.score, one_of({"probability", "logit"}), "The number that is averaged.");
 }
 
@@ -163,7 +162,7 @@ Attribution rise(const Context& context, const RiseParams& p) {
                            {"max_standard_error", e.standard_error.max().item<double>()}});
   }
   const at::ScalarType type = context.network.dtype();
-  Attribution a = map_attribution(at::stack(maps).to(type), p.centered || measure == Measure::kScore);
+  Attribution a = map_attribution(at::stack(maps).to(type), p.centered || !is_probability(context.target, measure));
   a.zero_is_neutral = p.centered;
   a.extra["standard-error"] = at::stack(errors).to(type);
   a.diagnostics = std::move(diagnostics);
@@ -175,7 +174,7 @@ Attribution rise(const Context& context, const RiseParams& p) {
 Method rise_method() {
   return make_method<RiseParams>(kId, "RISE", "perturbation",
                                  "Mean score over random masks that leave a pixel visible.", kPetsiuk2018,
-                                 kNeedsTarget | kNeedsBaseline, kNonNegative | kStochastic, rise);
+                                 kNeedsTarget | kNeedsBaseline, kStochastic, rise);
 }
 
 }  // namespace pellucid

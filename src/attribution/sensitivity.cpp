@@ -21,7 +21,6 @@ constexpr Paper kFel2021{"fel2021", "Fel, Cadene, Chalvidal, Cord, Vigouroux, Se
 constexpr Paper kNovello2022{"novello2022", "Novello, Fel, Vigouroux",
                              "Making Sense of Dependence: Efficient Black-box Explanations Using Dependence Measure",
                              "NeurIPS", 2022};
-const char* const kFillAccepts = "black, white, gray, zero, mean, blur[:SIGMA] or noise[:SEED]";
 
 struct SobolParams {
   int64_t samples = 32, grid = 8;
@@ -165,11 +164,12 @@ Tensor hsic_of_columns(const Tensor& masks, const Tensor& scores, double width) 
 }
 
 double kernel_width(const Tensor& scores, const std::string& rule) {
-  if (rule == "median") return at::quantile(scores, 0.5).item<double>();
   const double range = (scores.max() - scores.min()).item<double>();
-  const double median = scores.size(0) > 1 ? at::median(at::pdist(scores.unsqueeze(1))).item<double>() : 0;
-  // A score that is mostly constant has a median distance of 0.
-  return median < 1e-6 * range ? 1e-6 * range : median;
+  const double median = rule == "median"     ? std::abs(at::quantile(scores, 0.5).item<double>())
+                        : scores.size(0) > 1 ? at::median(at::pdist(scores.unsqueeze(1))).item<double>()
+                                             : 0;
+  // Where the score is mostly constant (or zero), the median distance (or score) is 0.
+  return std::max(median, 1e-6 * range);
 }
 
 Attribution hsic(const Context& context, const HsicParams& p) {

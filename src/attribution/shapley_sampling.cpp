@@ -80,6 +80,7 @@ FeatureScores sampled(const Context& context, const ShapleySamplingParams& p, co
   }
   FeatureScores found;
   found.values = mean;
+  found.change = all - none;
   if (units > 1) found.standard_errors = (squares / static_cast<double>((units - 1) * units)).sqrt();
   found.diagnostics = {{"passes", static_cast<double>(count * (m - 1) + 2)},
                        {"score_kept", all},

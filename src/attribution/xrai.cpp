@@ -3,15 +3,17 @@
 // Integrated Gradients from a black and a white baseline are averaged; the picture is cut into superpixels at several
 // scales, slightly dilated so that edges, where gradients gather, belong to both sides; then regions are added one by
 // one, always the one whose new pixels have the highest mean attribution. Every pixel gets the mean of the addition
-// that brought it, so that the map has the sum of the Integrated Gradients.
+// that brought it. Of a pixel's channels the largest attribution counts, as in the authors' code (PAIR-code/saliency):
+// with their sum, which keeps the map complete, what is left over at the end are slivers so negative that they drown
+// the rest.
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "attribution/baseline.h"
+#include "attribution/features.h"
 #include "attribution/path.h"
-#include "attribution/perturbation.h"
 #include "pellucid/error.h"
 #include "pellucid/text.h"
 
@@ -28,7 +30,7 @@ struct XraiParams {
   std::string segments = "auto";
   double dilation = 0.0224;
   double min_area = 0.001;
-  std::string channels = "sum";
+  std::string channels = "max";
 };
 
 template <class V>
@@ -38,16 +40,11 @@ void describe(V& visit, XraiParams& p) {
   visit("segments", p.segments, TextLike{"auto, or slic:SIZE, seeds:COUNT and grid:SIZE joined by '+'"},
         "Segmentations to choose regions from; auto takes superpixels of six sizes, a 28th to a quarter of the longer "
         "side. Without a segmenter superpixels become squares.");
-  visit("dilation", p.dilation, between(0, 1),
+  visit("dilation", p.dilation, between(0, 0.1),
         "By how much each region is widened, as a share of the longer side; the default is 5 of 224 pixels.");
   visit("min_area", p.min_area, between(0, 1), "Smallest share of the picture that an addition must bring.");
   visit("channels", p.channels, one_of({"sum", "max"}),
-        "How the attributions of a pixel's channels are joined: sum keeps the map complete, max is that of PAIR.");
-}
-
-Tensor squares(int64_t height, int64_t width, int64_t size) {
-  const auto cells = [size](int64_t n) { return at::arange(n, at::kLong).div(size, "floor"); };
-  return cells(height).unsqueeze(1) * ((width - 1) / size + 1) + cells(width).unsqueeze(0);
+        "How the attributions of a pixel's channels are joined: max is that of PAIR, sum keeps the map complete.");
 }
 
 std::vector<std::string> segment_specs(const XraiParams& p, int64_t height, int64_t width) {
@@ -63,7 +60,6 @@ std::vector<std::string> segment_specs(const XraiParams& p, int64_t height, int6
 
 /// int64 [H,W] on the CPU.
 Tensor segmentation(const Context& context, int64_t image, const std::string& text) {
-  const auto [height, width] = input_size(context);
   const std::string spec = trim(text), kind = spec.substr(0, spec.find(':'));
   int64_t number = 0;
   const bool known = kind == "slic" || kind == "seeds" || kind == "grid";
@@ -71,20 +67,11 @@ Tensor segmentation(const Context& context, int64_t image, const std::string& te
     throw_usage("xrai: segments is '" + printable(spec) +
                 "'; it must be auto, or slic:SIZE, seeds:COUNT and grid:SIZE joined by '+' (default auto)");
   }
-  if (kind != "grid" && context.segmenter) {
-    const Tensor planes = to_planes(context, context.input.narrow(0, image, 1));
-    const Tensor labels = context.segmenter(context.card.display_from_model(planes)[0], spec);
-    TORCH_INTERNAL_ASSERT(labels.dim() == 2 && labels.size(0) == height && labels.size(1) == width);
-    return labels.to(at::kCPU).to(at::kLong);
-  }
-  if (kind == "seeds") {
-    number = std::max<int64_t>(1, std::llround(std::sqrt(static_cast<double>(height * width) / double(number))));
-  }
-  return squares(height, width, number);
+  return segment_picture(context, kind, number, image).labels;
 }
 
 /// Candidate regions as lists of pixels; those of all segmentations together.
-std::vector<std::vector<int64_t>> regions_of(const Tensor& labels, double dilation) {
+std::vector<std::vector<int64_t>> regions_of(const Context& context, const Tensor& labels, double dilation) {
   const auto [names, dense] = at::_unique(labels, /*sorted=*/true, /*return_inverse=*/true);
   const Tensor flat = dense.contiguous();
   const auto* const label = flat.data_ptr<int64_t>();
@@ -98,6 +85,7 @@ std::vector<std::vector<int64_t>> regions_of(const Tensor& labels, double dilati
   }
   std::vector<std::vector<int64_t>> regions(static_cast<size_t>(names.size(0)));
   for (int64_t y = 0; y < height; ++y) {
+    if (context.progress) context.progress->check();
     for (int64_t x = 0; x < width; ++x) {
       // A pixel belongs to every region that has a pixel within reach; the disc is its own mirror image.
       for (const auto& [dy, dx] : disc) {
@@ -132,8 +120,9 @@ class Growth {
     }
   }
 
-  void run(int64_t min_pixels) {
+  void run(int64_t min_pixels, const Progress* progress) {
     while (true) {
+      if (progress) progress->check();
       size_t best = regions_.size();
       double highest = -std::numeric_limits<double>::infinity();
       for (size_t r = 0; r < regions_.size(); ++r) {
@@ -187,6 +176,9 @@ class Growth {
   int64_t additions_ = 0;
 };
 
+// Pixels of all candidates together, at 12 bytes each: those of six scales of a picture 1000 pixels wide.
+constexpr size_t kMaxMembers = 50'000'000;
+
 std::vector<std::vector<int64_t>> candidates(const Context& context, const XraiParams& p, int64_t image) {
   const auto [height, width] = input_size(context);
   const double dilation = p.dilation * static_cast<double>(std::max(height, width));
@@ -195,11 +187,19 @@ std::vector<std::vector<int64_t>> candidates(const Context& context, const XraiP
       throw_usage("xrai: the regions have shape " + shape_text(context.regions.sizes()) + "; " +
                   shape_text({num_images(context), height, width}) + " was expected");
     }
-    return regions_of(context.regions[image].to(at::kCPU).to(at::kLong), dilation);
+    return regions_of(context, context.regions[image].to(at::kCPU).to(at::kLong), dilation);
   }
   std::vector<std::vector<int64_t>> regions;
+  size_t members = 0;
   for (const std::string& spec : segment_specs(p, height, width)) {
-    for (auto& region : regions_of(segmentation(context, image, spec), dilation)) regions.push_back(std::move(region));
+    for (auto& region : regions_of(context, segmentation(context, image, spec), dilation)) {
+      members += region.size();
+      regions.push_back(std::move(region));
+    }
+    if (members > kMaxMembers) {
+      throw_usage("xrai: the regions of segments=" + printable(p.segments) + " hold more than " +
+                  std::to_string(kMaxMembers) + " pixels together; fewer or larger ones were expected");
+    }
   }
   return regions;
 }
@@ -222,10 +222,14 @@ Attribution xrai(const Context& context, const XraiParams& p) {
       continue;
     }
     Growth growth(candidates(context, p, i), pixels[i].data_ptr<double>(), height * width);
-    growth.run(min_pixels);
+    growth.run(min_pixels, context.progress);
     maps.push_back(at::tensor(growth.map(), at::TensorOptions(at::kDouble)).view({height, width}));
     found.diagnostics[static_cast<size_t>(i)]["regions"] = static_cast<double>(growth.additions());
     if (context.progress) context.progress->check();
+  }
+  // Completeness is that of the integrals; a map of maxima does not have their sum.
+  if (p.channels == "max" && planes.size(1) > 1) {
+    for (auto& d : found.diagnostics) d.erase("attribution_sum");
   }
   Attribution a = map_attribution(at::stack(maps).to(context.network.dtype()), /*is_signed=*/true);
   a.diagnostics = std::move(found.diagnostics);
@@ -237,7 +241,7 @@ Attribution xrai(const Context& context, const XraiParams& p) {
 Method xrai_method() {
   return make_method<XraiParams>(
       "xrai", "XRAI", "gradient", "Regions at several scales in the order of their mean Integrated Gradients.",
-      kKapishnikov2019, kNeedsTarget | kNeedsBaseline | kNeedsGradient, kComplete | kScalesWithLogit, xrai);
+      kKapishnikov2019, kNeedsTarget | kNeedsBaseline | kNeedsGradient, kScalesWithLogit, xrai);
 }
 
 }  // namespace pellucid

@@ -249,5 +249,13 @@ TEST(Target, RefusesOutputsThatAreNoClasses) {
   EXPECT_TRUE(within(score(n, "element:boxes:2,5"), n.value("boxes").select(1, 2).select(1, 5), kExact));
 }
 
+TEST(Target, TellsOneClassFromComparisons) {
+  const Explainer n(random_network(Family::kPlain, 1), Random(1).normal({1, 3, 8, 8}));
+  for (const std::string one : {"top1", "2", "probability:2"}) EXPECT_TRUE(n.context(one).target.names_one_class());
+  for (const std::string other : {"2 vs 1", "mean:2", "channel:c1:0", "element:logits:1"}) {
+    EXPECT_FALSE(n.context(other).target.names_one_class()) << other;
+  }
+}
+
 }  // namespace
 }  // namespace pellucid::test
