@@ -41,6 +41,7 @@ const std::map<std::string, std::string> kPublicHeaders{
     {"attribution.h", "attribution"},
     {"rule_lines.h", "attribution"},
     {"report.h", "report"},
+    {"synthesis.h", "synthesis"},
     {"training.h", "training"},
     {"axioms.h", "evaluation"},
     {"metrics.h", "evaluation"},
@@ -48,6 +49,7 @@ const std::map<std::string, std::string> kPublicHeaders{
     {"similarity.h", "evaluation"},
     {"statistics.h", "evaluation"},
     {"evaluate.h", "tasks"},
+    {"make_pictures.h", "tasks"},
     {"tasks.h", "tasks"},
 };
 // clang-format on

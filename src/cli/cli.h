@@ -50,6 +50,10 @@ std::function<int(TerminalProgress&)> setup_evaluate(CLI::App& app, GlobalOption
 std::function<int(TerminalProgress&)> setup_axioms(CLI::App& app, GlobalOptions& global);
 std::function<int(TerminalProgress&)> setup_dataset(CLI::App& app, GlobalOptions& global);
 std::function<int(TerminalProgress&)> setup_train(CLI::App& app, GlobalOptions& global);
+std::function<int(TerminalProgress&)> setup_visualize(CLI::App& app, GlobalOptions& global);
+std::function<int(TerminalProgress&)> setup_invert(CLI::App& app, GlobalOptions& global);
+std::function<int(TerminalProgress&)> setup_dream(CLI::App& app, GlobalOptions& global);
+std::function<int(TerminalProgress&)> setup_attack(CLI::App& app, GlobalOptions& global);
 std::function<int(TerminalProgress&)> setup_completion(CLI::App& app, GlobalOptions& global);
 
 /// Flags for numbers that are read strictly: decimal, C locale, in range; anything else is an Error(kUsage).

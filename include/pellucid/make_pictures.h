@@ -1,0 +1,101 @@
+#pragma once
+
+// The verbs that make pictures with a network. Each turns a request into recipes (synthesis.h), runs them one after
+// the other and writes what came out.
+
+#include <string>
+#include <vector>
+
+#include "pellucid/synthesis.h"
+#include "pellucid/tasks.h"
+
+namespace pellucid {
+
+/// What all of these verbs share.
+struct MakeOptions {
+  ModelOptions model;
+  std::string recipe;  ///< Name of a recipe, or a .json file with one; empty takes the verb's own.
+  int64_t size = 0;    ///< Longer side of the result in pixels; 0 takes the model's input size, or 224.
+  int64_t steps = 0;   ///< All steps together; 0 takes the recipe's.
+  uint64_t seed = 0;
+  std::string output;  ///< Folder; empty writes nothing.
+};
+
+/// A picture that was made.
+struct MadePicture {
+  std::string name;   ///< Begins its files' names.
+  std::string title;  ///< What was made large: "285 Egyptian cat", "block_5.add channel 12".
+  Recipe recipe;      ///< The whole of it: run again with the same model, it gives the same picture.
+  Tensor image;       ///< [3,H,W] float32, RGB, display range, not stretched.
+  double objective_start = 0, objective = 0;
+  double robust_objective = 0;  ///< Mean over random draws of the recipe's transformations.
+  int64_t class_index = -1;     ///< For classes; the next three are for the picture rounded to 8 bits.
+  double score = 0;             ///< Logit.
+  double probability = -1;
+  int64_t rank = 0;                        ///< 1: the network's own answer.
+  std::vector<Prediction> classes;         ///< The best three of the network, where it has classes.
+  std::vector<Prediction> classes_before;  ///< For attacks, of the picture that was given.
+  double change_max = 0, change_norm = 0;  ///< For attacks: the largest change of a value, and the L2 norm of all.
+  double saturation = 0;                   ///< Share of values below 0.02 or above 0.98.
+  double high_frequencies = 0;  ///< Share of brightness power, mean apart, above a quarter of a cycle per pixel.
+  int64_t steps = 0;
+  double seconds = 0;
+  std::vector<std::string> notes;
+  std::string image_file, values_file;
+};
+struct MakeResult {
+  std::vector<MadePicture> pictures;
+  std::vector<std::string> notes;
+  std::string json;  ///< As in result.json.
+  std::string sheet_file, result_file;
+  bool interrupted = false;  ///< Later pictures were not begun.
+};
+
+/// `pellucid visualize`: what makes classes, channels or neurons large.
+struct VisualizeRequest {
+  MakeOptions make;
+  /// "285", "tabby", "A vs B", "probability:CLASS", "channel:LAYER:K", "unit:LAYER:K,Y,X".
+  std::vector<std::string> targets;
+  std::string layer;
+  std::string channels;  ///< Of the layer: "12", "3,17", "0-7".
+  bool neuron = false;   ///< The middle position of the channels instead of their mean.
+  bool ladder = false;   ///< With every recipe for visualization, from no prior to the strongest.
+  int64_t count = 1;     ///< Pictures of each, from different seeds.
+};
+/// Throws Error(kUsage) before the model is run when a target, channel or recipe does not exist.
+MakeResult visualize(const VisualizeRequest& request, Progress* progress = nullptr);
+
+/// `pellucid invert`: pictures whose activations are those of a picture.
+struct InvertRequest {
+  MakeOptions make;
+  std::vector<std::string> inputs;
+  std::vector<std::string> layers;
+};
+/// The objective is minus the squared distance over the squared norm of the picture's activations.
+MakeResult invert(const InvertRequest& request, Progress* progress = nullptr);
+
+/// `pellucid dream`: makes what a layer sees in a picture stronger.
+struct DreamRequest {
+  MakeOptions make;  ///< `size` 0 takes the picture's own, up to 1024 pixels.
+  std::vector<std::string> inputs;
+  std::string layer;
+  int64_t channel = -1;  ///< One channel of it; -1: the mean square of all.
+};
+MakeResult dream(const DreamRequest& request, Progress* progress = nullptr);
+
+/// `pellucid attack`: small changes that change the answer. Pictures are attacked as the model sees them; `size` is not
+/// used.
+struct AttackRequest {
+  MakeOptions make;
+  std::vector<std::string> inputs;
+  std::string target;   ///< The class to reach; empty: any but the network's own answer.
+  double epsilon = -1;  ///< Largest change in 255ths (of a value, or the L2 norm); negative takes the recipe's.
+};
+MakeResult attack(const AttackRequest& request, Progress* progress = nullptr);
+
+/// Every recipe of a .json file: one, or those of a result.json. Throws Error(kInvalidInput) naming what is wrong.
+std::vector<Recipe> load_recipes(const std::string& path);
+/// The recipe as such a file.
+std::string recipe_text(const Recipe& recipe);
+
+}  // namespace pellucid

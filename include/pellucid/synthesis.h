@@ -1,0 +1,154 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "pellucid/attribution.h"
+#include "pellucid/params.h"
+
+namespace pellucid {
+
+/// Pictures made with a network: one optimizer for visualization, inversion, dreams, texture, style and attacks. What
+/// differs between them is a Recipe, which is data: every part is named by a text "name:param=value,...", as methods
+/// are, and can be printed, stored and edited.
+///
+/// Pictures are [B,3,H,W] in display range 0..1, RGB. Objectives are made large, regularizers small; each gives one
+/// number per picture, and a batch is independent pictures unless an objective says otherwise.
+
+/// One entry in a table of parts.
+struct PartInfo {
+  std::string id;
+  std::string summary;
+  Paper paper;  ///< `key` is empty where a part is common knowledge.
+  std::vector<ParamSpec> params;
+  std::function<ParamMap(const ParamMap&)> complete;  ///< Defaults filled in; throws Error(kUsage).
+};
+
+enum class PartKind {
+  kObjective,         ///< What is made large.
+  kParameterization,  ///< How the picture is stored.
+  kTransformation,    ///< What happens to the picture before the network sees it.
+  kRegularizer,       ///< What is made small.
+  kGradient,          ///< What happens to the gradient before the step.
+  kOptimizer,
+  kAfterStep  ///< What happens to the picture after the step.
+};
+const char* part_kind_name(PartKind kind);
+/// Every part of a kind, in the order of its table.
+const std::vector<PartInfo>& synthesis_parts(PartKind kind);
+
+/// A part and its parameters; parses "name:param=value,..." and prints back. A value may hold ':' but no ','.
+struct PartCall {
+  const PartInfo* info = nullptr;
+  ParamMap params;  ///< Only those that were given.
+  /// Throws Error(kUsage) that lists the parts of this kind, or names the bad parameter.
+  static PartCall parse(PartKind kind, const std::string& text);
+  std::string text() const;
+};
+
+struct WeightedPart {
+  double weight = 1;
+  std::string part;
+};
+
+/// A stretch of the run. What is empty or negative is as the recipe has it.
+struct RecipeStage {
+  int64_t steps = 512;
+  double scale = 1;  ///< Size relative to the stage before, to which the picture so far is resampled; of the first
+                     ///< stage without meaning.
+  std::string optimizer;
+  std::vector<std::string> after_step;
+  std::vector<WeightedPart> objectives;
+};
+
+/// Units in which pixels are stored and regularizers measure: published step sizes and weights mean nothing without.
+enum class PixelUnit {
+  kDisplay,  ///< RGB in 0..1.
+  kCaffe     ///< 0..255 less the mean color of ImageNet, as in code written for Caffe.
+};
+
+/// Everything about a run but the network and the pictures it refers to.
+struct Recipe {
+  std::string name = "custom";
+  std::vector<WeightedPart> objectives;
+  std::string parameterization = "fourier";
+  std::vector<std::string> transformations;
+  std::vector<WeightedPart> regularizers;
+  std::vector<std::string> gradient;
+  std::string optimizer = "adam:rate=0.05";
+  std::vector<std::string> after_step;
+  std::vector<RecipeStage> stages{RecipeStage{}};
+  PixelUnit unit = PixelUnit::kDisplay;
+  int64_t width = 224, height = 224;  ///< Of the result, which is the last stage's.
+  int64_t batch = 1;
+  uint64_t seed = 0;
+  /// Until this step ReLUs that block the whole gradient of a picture let it through, so that a start at which the unit
+  /// is off does not stay there. Olah, Mordvintsev, Schubert. "Feature Visualization". Distill 2017 (its code).
+  int64_t redirect_until = 16;
+  /// Between stages: "image" resamples the picture; "detail" keeps what was added and puts it on the reference picture
+  /// "start" at the next size, as DeepDream does.
+  std::string carry = "image";
+  /// Evaluate the untransformed objective every so many steps, and keep the picture that is best by it.
+  int64_t judge_every = 50;
+};
+
+/// Throws Error(kUsage) naming the first part that is wrong.
+void check_recipe(const Recipe& recipe);
+
+/// A published way to make pictures. What it is to be made large is added for each use: `objective` with the layer,
+/// channel, class or picture that the user names, in this weight.
+struct NamedRecipe {
+  std::string id;
+  std::string family;   ///< "visualize", "invert", "dream", "texture", "style" or "attack".
+  std::string summary;  ///< One line: which prior, or what is bounded.
+  Paper paper;
+  std::string objective;  ///< Its id; empty where any will do.
+  double weight = 1;
+  Recipe recipe;
+};
+/// All of them, those for visualization in the order of their priors, from none to strong. Duplicate ids are refused
+/// when the table is first built.
+const std::vector<NamedRecipe>& recipes();
+/// Throws Error(kUsage) that lists the recipes of the family ("": all).
+const NamedRecipe& find_recipe(const std::string& id, const std::string& family = "");
+
+/// The network and the pictures that a recipe refers to by name.
+struct SynthesisContext {
+  const Network& network;
+  const ModelCard& card;
+  /// Pictures [1 or B,3,H,W] in display range: "start" begins the run, "content", "style", ... are asked for by
+  /// objectives. Resampled to the size of the stage.
+  std::map<std::string, Tensor> pictures = {};
+  /// Other tensors by name: directions [C], activations, masks [H,W], as objectives ask for them.
+  std::map<std::string, Tensor> tensors = {};
+  Progress* progress = nullptr;
+  /// Called after every step with the picture so far, when set; for snapshots and films.
+  std::function<void(int64_t step, const Tensor& image)> on_step = {};
+};
+
+/// The course of one number over the run: per logged step, one value per picture.
+struct SynthesisTrace {
+  std::vector<int64_t> steps;
+  std::map<std::string, std::vector<std::vector<double>>> terms;  ///< By part text; "objective" is their sum.
+};
+
+struct SynthesisResult {
+  Tensor image;  ///< [B,3,H,W] float32 in display range, not stretched; values may leave 0..1 where the
+                 ///< parameterization allows it.
+  Tensor best;   ///< The one with the best untransformed objective, likewise.
+  Tensor start;  ///< What the run began with.
+  SynthesisTrace trace;
+  std::vector<double> objective_start, objective;  ///< Untransformed, per picture.
+  std::vector<double> robust_objective;            ///< Mean over 16 fixed draws of the transformations, per picture.
+  int64_t steps = 0;
+  bool interrupted = false;  ///< Cancelled; `image` is the last one.
+  std::string problem;       ///< Why it stopped early: a NaN, with step and term. `image` is the last good one.
+};
+
+/// Runs a recipe. Throws Error(kUsage) for a recipe that does not fit the network; a NaN or a cancel end the run with
+/// what is there.
+SynthesisResult synthesize(const Recipe& recipe, const SynthesisContext& context);
+
+}  // namespace pellucid

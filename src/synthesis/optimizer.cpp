@@ -1,0 +1,309 @@
+// How the variables move. Everything is minimized.
+
+#include <torch/optim/adam.h>
+
+#include <cmath>
+#include <deque>
+
+#include "pellucid/error.h"
+#include "synthesis/part.h"
+
+namespace pellucid {
+
+namespace {
+
+constexpr Paper kKingma2015{"kingma2015", "Kingma, Ba", "Adam: A Method for Stochastic Optimization", "ICLR", 2015};
+constexpr Paper kLiu1989{"liu1989", "Liu, Nocedal", "On the Limited Memory BFGS Method for Large Scale Optimization",
+                         "Mathematical Programming", 1989};
+constexpr Paper kMahendran2016{"mahendran2016", "Mahendran, Vedaldi",
+                               "Visualizing Deep Convolutional Neural Networks Using Natural Pre-Images", "IJCV", 2016};
+
+Tensor per_picture(const Tensor& value, const Tensor& like) {
+  Shape shape(static_cast<size_t>(like.dim()), 1);
+  shape[0] = like.size(0);
+  return value.view(shape);
+}
+
+struct AscentParams {
+  double rate = 1;
+  double rate_end = -1;
+  double momentum = 0;
+  double gain = 0;
+};
+template <class V>
+void describe(V& visit, AscentParams& p) {
+  visit("rate", p.rate, between(0, 1e9), "Step size in the unit of the recipe, for the processed gradient.");
+  visit("rate_end", p.rate_end, between(-1, 1e9), "At the last step of the stage, linear between; -1: the same.");
+  visit("momentum", p.momentum, between(0, 0.9999), "Share of the step before that is kept.");
+  visit(
+      "gain", p.gain, between(0, 1e6),
+      "If not 0, the rate is at most this divided by the squared gradient: what a step should raise the objective by.");
+}
+class Ascent final : public Optimizer {
+ public:
+  Ascent(const PartScope&, const AscentParams& p) : p_(p) {}
+  void step(TensorList& variables, const LossAndGradients& here, const StepInfo& info, const LossClosure&) override {
+    const double end = p_.rate_end < 0 ? p_.rate : p_.rate_end;
+    const double rate = p_.rate + (end - p_.rate) * info.fraction();
+    if (velocity_.empty() && p_.momentum > 0) {
+      for (const Tensor& v : variables) velocity_.push_back(at::zeros_like(v));
+    }
+    for (size_t i = 0; i < variables.size(); ++i) {
+      const Tensor& g = here.gradients[i];
+      Tensor move = -rate * g;
+      if (p_.gain > 0) {
+        const Tensor most = p_.gain / g.flatten(1).square().sum(1).clamp_min(1e-30);
+        move = -g * per_picture(most.clamp_max(rate), g);
+      }
+      if (p_.momentum > 0) {
+        velocity_[i].mul_(p_.momentum).add_(move);
+        move = velocity_[i];
+      }
+      variables[i].add_(move);
+    }
+  }
+
+ private:
+  AscentParams p_;
+  TensorList velocity_;
+};
+
+struct AdaGradParams {
+  double rate = 0;
+  double memory = 0.9;
+  double momentum = 0.9;
+  int64_t cool = 0;
+};
+template <class V>
+void describe(V& visit, AdaGradParams& p) {
+  visit("rate", p.rate, between(0, 1e12), "Step size; 0 takes pixels * 0.05 * 80^2 / 6, for pixels in 0..255.");
+  visit("memory", p.memory, between(0, 1), "Share of the sum of squares that is kept.");
+  visit("momentum", p.momentum, between(0, 0.9999), "Share of the step before that is kept.");
+  visit("cool", p.cool, integer_between(0, 1000000), "The last so many steps have a tenth of the rate.");
+}
+/// G = memory G + g^2; v = momentum v - g / (1/rate + sqrt(G)); x += v.
+class AdaGrad final : public Optimizer {
+ public:
+  AdaGrad(const PartScope& scope, const AdaGradParams& p) : p_(p) {
+    if (p_.rate == 0) p_.rate = static_cast<double>(scope.height * scope.width) * 0.05 * 80 * 80 / 6;
+  }
+  void step(TensorList& variables, const LossAndGradients& here, const StepInfo& info, const LossClosure&) override {
+    if (sums_.empty()) {
+      for (const Tensor& v : variables) {
+        sums_.push_back(at::zeros_like(v));
+        velocity_.push_back(at::zeros_like(v));
+      }
+    }
+    const int64_t switched = info.stage_steps - p_.cool;
+    const double rate = info.stage_step >= switched ? p_.rate / 10 : p_.rate;
+    // As in its code the momentum begins anew, the sum of squares does not.
+    if (p_.cool > 0 && info.stage_step == switched) {
+      for (Tensor& v : velocity_) v.zero_();
+    }
+    for (size_t i = 0; i < variables.size(); ++i) {
+      sums_[i].mul_(p_.memory).add_(here.gradients[i].square());
+      velocity_[i].mul_(p_.momentum).sub_(here.gradients[i] / (1 / rate + sums_[i].sqrt()));
+      variables[i].add_(velocity_[i]);
+    }
+  }
+
+ private:
+  AdaGradParams p_;
+  TensorList sums_, velocity_;
+};
+
+struct AdamParams {
+  double rate = 0.05;
+  double beta1 = 0.9, beta2 = 0.999;
+  double epsilon = 1e-8;
+};
+template <class V>
+void describe(V& visit, AdamParams& p) {
+  visit("rate", p.rate, between(0, 1e6), "Step size.");
+  visit("beta1", p.beta1, between(0, 0.99999), "Memory of the mean.");
+  visit("beta2", p.beta2, between(0, 0.9999999), "Memory of the mean square.");
+  visit("epsilon", p.epsilon, between(0, 1), "Added to the root of the mean square.");
+}
+class Adam final : public Optimizer {
+ public:
+  Adam(const PartScope&, const AdamParams& p) : p_(p) {}
+  void step(TensorList& variables, const LossAndGradients& here, const StepInfo&, const LossClosure&) override {
+    if (!adam_) {
+      adam_ = std::make_unique<torch::optim::Adam>(
+          std::vector<at::Tensor>(variables.begin(), variables.end()),
+          torch::optim::AdamOptions(p_.rate).betas({p_.beta1, p_.beta2}).eps(p_.epsilon));
+    }
+    for (size_t i = 0; i < variables.size(); ++i) variables[i].mutable_grad() = here.gradients[i];
+    adam_->step();
+  }
+
+ private:
+  AdamParams p_;
+  std::unique_ptr<torch::optim::Adam> adam_;
+};
+
+struct LbfgsParams {
+  int64_t history = 100;
+  double rate = 1;
+};
+template <class V>
+void describe(V& visit, LbfgsParams& p) {
+  visit("history", p.history, integer_between(1, 1000), "Steps that the curvature is estimated from.");
+  visit("rate", p.rate, between(1e-9, 1e6), "Length of the very first step tried, in the unit of the recipe.");
+}
+
+double dot(const TensorList& a, const TensorList& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += (a[i] * b[i]).sum(at::kDouble).item<double>();
+  return sum;
+}
+TensorList moved(const TensorList& from, const TensorList& direction, double length) {
+  TensorList to;
+  for (size_t i = 0; i < from.size(); ++i) to.push_back(from[i] + length * direction[i]);
+  return to;
+}
+
+/// The minimum of the cubic that has values fa, fb and slopes ga, gb at a and b; the middle where it has none between.
+double cubic_minimum(double a, double fa, double ga, double b, double fb, double gb) {
+  const double d1 = ga + gb - 3 * (fa - fb) / (a - b);
+  const double square = d1 * d1 - ga * gb;
+  const double low = std::min(a, b), high = std::max(a, b), margin = 0.1 * (high - low);
+  if (square < 0) return (low + high) / 2;
+  const double d2 = (b > a ? 1 : -1) * std::sqrt(square);
+  const double at = b - (b - a) * (gb + d2 - d1) / (gb - ga + 2 * d2);
+  return std::isfinite(at) ? std::min(std::max(at, low + margin), high - margin) : (low + high) / 2;
+}
+
+/// A point on the line that is searched.
+struct Trial {
+  double length = 0, slope = 0;
+  LossAndGradients at;
+};
+
+/// Nocedal, Wright. "Numerical Optimization". 2nd edition, 2006, algorithms 3.5, 3.6 and 7.4.
+class Lbfgs final : public Optimizer {
+ public:
+  Lbfgs(const PartScope&, const LbfgsParams& p) : p_(p) {}
+  bool looks_ahead() const override { return true; }
+
+  void step(TensorList& variables, const LossAndGradients& here, const StepInfo&, const LossClosure& closure) override {
+    remember(variables, here.gradients);
+    TensorList direction = descent(here.gradients);
+    Trial start{0, dot(here.gradients, direction), here};
+    if (!(start.slope < 0)) {
+      // What is remembered no longer fits the function.
+      forget();
+      direction = descent(here.gradients);
+      start.slope = dot(here.gradients, direction);
+    }
+    // What rounding hides cannot be searched for.
+    const double noise = (variables.front().scalar_type() == at::kDouble ? 1e-15 : 1e-7) * std::abs(here.loss);
+    if (!(-start.slope > noise)) return;
+    const double first = moves_.empty() ? p_.rate / std::sqrt(dot(direction, direction)) : 1;
+    const Trial found = search(start, first, noise, [&](double length) {
+      Trial t{length, 0, closure(moved(variables, direction, length))};
+      t.slope = dot(t.at.gradients, direction);
+      return t;
+    });
+    if (found.length == 0) forget();
+    const TensorList to = moved(variables, direction, found.length);
+    for (size_t i = 0; i < variables.size(); ++i) variables[i].copy_(to[i]);
+  }
+
+ private:
+  void forget() {
+    moves_.clear();
+    changes_.clear();
+  }
+
+  void remember(const TensorList& variables, const TensorList& gradients) {
+    if (!last_variables_.empty()) {
+      const TensorList move = moved(variables, last_variables_, -1), change = moved(gradients, last_gradients_, -1);
+      if (dot(move, change) > 1e-10 * dot(change, change)) {
+        moves_.push_back(move);
+        changes_.push_back(change);
+        if (static_cast<int64_t>(moves_.size()) > p_.history) {
+          moves_.pop_front();
+          changes_.pop_front();
+        }
+      }
+    }
+    last_variables_.clear();
+    for (const Tensor& v : variables) last_variables_.push_back(v.clone());
+    last_gradients_ = gradients;
+  }
+
+  /// Minus the inverse Hessian, as far as it is known, times the gradient.
+  TensorList descent(const TensorList& gradients) const {
+    TensorList q = moved(gradients, gradients, -2);
+    std::vector<double> alphas(moves_.size()), sizes(moves_.size());
+    for (size_t k = moves_.size(); k-- > 0;) {
+      sizes[k] = dot(moves_[k], changes_[k]);
+      alphas[k] = dot(moves_[k], q) / sizes[k];
+      q = moved(q, changes_[k], -alphas[k]);
+    }
+    if (moves_.empty()) return q;
+    const double scale = sizes.back() / dot(changes_.back(), changes_.back());
+    for (Tensor& t : q) t = t * scale;
+    for (size_t k = 0; k < moves_.size(); ++k) {
+      q = moved(q, moves_[k], alphas[k] - dot(changes_[k], q) / sizes[k]);
+    }
+    return q;
+  }
+
+  /// A length that meets the strong Wolfe conditions, or the lowest point that was seen.
+  static Trial search(const Trial& start, double first, double noise, const std::function<Trial(double)>& at) {
+    constexpr double kDecrease = 1e-4, kCurvature = 0.9;
+    constexpr int kMost = 20;
+    const auto too_high = [&](const Trial& t) {
+      return !std::isfinite(t.at.loss) || t.at.loss > start.at.loss + kDecrease * t.length * start.slope;
+    };
+    const auto flat = [&](const Trial& t) { return std::abs(t.slope) <= -kCurvature * start.slope; };
+    Trial low = start, high;
+    bool bracketed = false;
+    double length = first;
+    for (int i = 0; i < kMost; ++i) {
+      if (bracketed && std::abs(high.length - low.length) * -start.slope <= noise) break;
+      Trial t = at(length);
+      if (too_high(t) || (low.length > 0 && !bracketed && t.at.loss >= low.at.loss) ||
+          (bracketed && t.at.loss >= low.at.loss)) {
+        high = std::move(t);
+        bracketed = true;
+      } else {
+        if (flat(t)) return t;
+        if (bracketed ? t.slope * (high.length - low.length) >= 0 : t.slope >= 0) {
+          high = std::move(low);
+          bracketed = true;
+        }
+        low = std::move(t);
+      }
+      if (!bracketed) {
+        length *= 2;
+      } else if (!std::isfinite(high.at.loss)) {
+        length = (low.length + high.length) / 2;
+      } else {
+        length = cubic_minimum(low.length, low.at.loss, low.slope, high.length, high.at.loss, high.slope);
+      }
+    }
+    return low;
+  }
+
+  LbfgsParams p_;
+  std::deque<TensorList> moves_, changes_;
+  TensorList last_variables_, last_gradients_;
+};
+
+}  // namespace
+
+const std::vector<PartEntry<Optimizer>>& optimizer_table() {
+  static const std::vector<PartEntry<Optimizer>> table{
+      part_entry<Optimizer, Adam, AdamParams>("adam", "Adam.", kKingma2015),
+      part_entry<Optimizer, Ascent, AscentParams>("ascent", "Steps along the processed gradient, with momentum."),
+      part_entry<Optimizer, AdaGrad, AdaGradParams>("adagrad", "AdaGrad with a fading memory and momentum.",
+                                                    kMahendran2016),
+      part_entry<Optimizer, Lbfgs, LbfgsParams>("lbfgs", "Limited-memory BFGS with a strong Wolfe line search.",
+                                                kLiu1989)};
+  return table;
+}
+
+}  // namespace pellucid

@@ -1,0 +1,283 @@
+// How the picture is stored.
+
+#include <ATen/CPUGeneratorImpl.h>
+
+#include <cmath>
+
+#include "pellucid/error.h"
+#include "synthesis/part.h"
+
+namespace pellucid {
+
+namespace {
+
+constexpr Paper kOlah2017{"olah2017", "Olah, Mordvintsev, Schubert", "Feature Visualization", "Distill", 2017};
+
+/// Square root of the covariance of colors in ImageNet, columns scaled so that the longest has length 1: what is stored
+/// as (brightness, red-blue, green-magenta) becomes RGB.
+Tensor color_matrix(const Tensor& like) {
+  const Tensor root = at::tensor({0.26, 0.09, 0.02, 0.27, 0.00, -0.05, 0.27, -0.09, 0.03}, at::kDouble).view({3, 3});
+  return (root / root.norm(2, 0).max()).to(like.options());
+}
+
+Tensor correlate_colors(const Tensor& planes, const Tensor& matrix) {
+  return at::einsum("ij,bjhw->bihw", {matrix, planes});
+}
+
+/// Values between 0 and 1 as what a sigmoid makes them of; the ends are cut off a little inside.
+Tensor logits_of(const Tensor& display) {
+  const Tensor x = display.clamp(1e-3, 1 - 1e-3);
+  return at::log(x / (1 - x));
+}
+
+struct RangeParams {
+  bool decorrelate = true;
+  std::string range = "sigmoid";
+};
+Tensor to_display(const Tensor& z, bool decorrelate, const std::string& range) {
+  Tensor rgb = decorrelate ? correlate_colors(z, color_matrix(z)) : z;
+  if (range == "sigmoid") return at::sigmoid(rgb);
+  if (decorrelate) rgb = rgb + at::tensor({0.48, 0.46, 0.41}, rgb.options()).view({1, 3, 1, 1}) - 0.5;
+  // Divided by what they are too large, which unlike clipping keeps a gradient.
+  const Tensor t = 2 * rgb;
+  return t / at::clamp_min(t.abs(), 1) / 2 + 0.5;
+}
+Tensor from_display(const Tensor& image, bool decorrelate, const std::string& range) {
+  Tensor rgb = range == "sigmoid" ? logits_of(image) : image - 0.5;
+  if (!decorrelate) return rgb;
+  if (range != "sigmoid") rgb = rgb + 0.5 - at::tensor({0.48, 0.46, 0.41}, rgb.options()).view({1, 3, 1, 1});
+  return correlate_colors(rgb, at::inverse(color_matrix(rgb).to(at::kDouble)).to(rgb.options()));
+}
+
+/// Drawn picture by picture, so that the first ones are the same whatever the size of the batch.
+Tensor normal(Shape shape, const at::Generator& generator, const at::TensorOptions& options) {
+  TensorList pictures;
+  const int64_t batch = shape[0];
+  shape[0] = 1;
+  for (int64_t b = 0; b < batch; ++b) {
+    pictures.push_back(at::randn(shape, generator, at::TensorOptions(at::kDouble)).to(options));
+  }
+  return at::cat(pictures);
+}
+
+at::TensorOptions options_of(const PartScope& scope) {
+  return at::TensorOptions(scope.context.network.dtype()).device(scope.context.network.device());
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+struct PixelParams {
+  double mean = 0.5;
+  double sd = 0.01;
+  bool clamp = true;
+};
+template <class V>
+void describe(V& visit, PixelParams& p) {
+  visit("mean", p.mean, between(-1, 1),
+        "Gray that a random start varies around, in display range; -1 is what the unit of the recipe calls zero.");
+  visit("sd", p.sd, between(0, 1), "Standard deviation of a random start, in display range.");
+  visit("clamp", p.clamp, Flag{}, "Keep pixels in display range after each step.");
+}
+
+/// The picture itself, in the unit of the recipe.
+class Pixels final : public Parameterization {
+ public:
+  Pixels(const PartScope&, const PixelParams& p) : p_(p) {}
+  TensorList begin(const PartScope& scope, const at::Generator& generator) const override {
+    const Tensor noise = normal({scope.batch, 3, scope.height, scope.width}, generator, options_of(scope));
+    const Tensor middle =
+        p_.mean < 0 ? display_from_pixels(at::zeros_like(noise), scope.unit) : at::full_like(noise, p_.mean);
+    TensorList variables = encode(scope, middle + p_.sd * noise);
+    project(scope, variables);
+    return variables;
+  }
+  TensorList encode(const PartScope& scope, const Tensor& image) const override {
+    return {pixels_from_display(image, scope.unit).clone()};
+  }
+  Tensor decode(const PartScope& scope, const TensorList& variables) const override {
+    return display_from_pixels(variables.front(), scope.unit);
+  }
+  void project(const PartScope& scope, TensorList& variables) const override {
+    if (!p_.clamp) return;
+    variables.front().copy_(
+        pixels_from_display(display_from_pixels(variables.front(), scope.unit).clamp(0, 1), scope.unit));
+  }
+  bool is_pixels() const override { return true; }
+
+ private:
+  PixelParams p_;
+};
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+struct FourierParams {
+  double sd = 0.01;
+  double decay = 1;
+  bool decorrelate = true;
+  std::string range = "sigmoid";
+};
+template <class V>
+void describe(V& visit, FourierParams& p) {
+  visit("sd", p.sd, between(0, 10), "Standard deviation of the spectrum at a random start.");
+  visit("decay", p.decay, between(0, 4), "Power of the frequency that amplitudes fall with; 1 as in photographs.");
+  visit("decorrelate", p.decorrelate, Flag{}, "Store colors by what varies together in photographs.");
+  visit("range", p.range, one_of({"sigmoid", "clip"}), "How values are kept in display range.");
+}
+
+/// A spectrum, scaled so that every frequency gets a comparable step.
+class Fourier final : public Parameterization {
+ public:
+  Fourier(const PartScope&, const FourierParams& p) : p_(p) {}
+  TensorList begin(const PartScope& scope, const at::Generator& generator) const override {
+    return {p_.sd * normal({scope.batch, 3, scope.height, scope.width / 2 + 1, 2}, generator, options_of(scope))};
+  }
+  TensorList encode(const PartScope& scope, const Tensor& image) const override {
+    const Tensor z = from_display(image, p_.decorrelate, p_.range);
+    const Tensor spectrum = at::fft_rfft2(4 * z, c10::nullopt, {-2, -1}, "backward") / scale(scope, z);
+    return {at::view_as_real(spectrum).contiguous()};
+  }
+  Tensor decode(const PartScope& scope, const TensorList& variables) const override {
+    const Tensor spectrum = at::view_as_complex(variables.front()) * scale(scope, variables.front());
+    const Tensor z = at::fft_irfft2(spectrum, at::IntArrayRef{scope.height, scope.width}, {-2, -1}, "backward") / 4;
+    return to_display(z, p_.decorrelate, p_.range);
+  }
+
+ private:
+  /// [h, w/2 + 1]: sqrt(w h) / max(f, 1 / max(w, h))^decay.
+  Tensor scale(const PartScope& scope, const Tensor& like) const {
+    const Tensor fy = at::fft_fftfreq(scope.height, 1.0, at::kDouble).view({-1, 1});
+    const Tensor fx = at::arange(scope.width / 2 + 1, at::kDouble) / static_cast<double>(scope.width);
+    const Tensor f = at::sqrt(fy.square() + fx.square());
+    const double least = 1.0 / static_cast<double>(std::max(scope.width, scope.height));
+    const double root = std::sqrt(static_cast<double>(scope.width * scope.height));
+    return (root / f.clamp_min(least).pow(p_.decay))
+        .to(at::TensorOptions(at::toRealValueType(like.scalar_type())).device(like.device()));
+  }
+
+  FourierParams p_;
+};
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+struct PyramidParams {
+  int64_t levels = 4;
+  double sd = 0.01;
+  bool decorrelate = true;
+  std::string range = "sigmoid";
+};
+template <class V>
+void describe(V& visit, PyramidParams& p) {
+  visit("levels", p.levels, integer_between(1, 12),
+        "Pictures that are added up, each half the size of the one before.");
+  visit("sd", p.sd, between(0, 10), "Standard deviation of each level at a random start.");
+  visit("decorrelate", p.decorrelate, Flag{}, "Store colors by what varies together in photographs.");
+  visit("range", p.range, one_of({"sigmoid", "clip"}), "How values are kept in display range.");
+}
+
+/// A sum of pictures of falling size.
+class Pyramid final : public Parameterization {
+ public:
+  Pyramid(const PartScope&, const PyramidParams& p) : p_(p) {}
+  TensorList begin(const PartScope& scope, const at::Generator& generator) const override {
+    TensorList levels;
+    for (int64_t level = 0; level < p_.levels; ++level) {
+      levels.push_back(p_.sd * normal({scope.batch, 3, side(scope.height, level), side(scope.width, level)}, generator,
+                                      options_of(scope)));
+    }
+    return levels;
+  }
+  /// Each level holds what the coarser ones leave of its own size.
+  TensorList encode(const PartScope& scope, const Tensor& image) const override {
+    Tensor rest = from_display(image, p_.decorrelate, p_.range);
+    TensorList levels(static_cast<size_t>(p_.levels));
+    for (int64_t level = p_.levels - 1; level > 0; --level) {
+      levels[static_cast<size_t>(level)] = resize_display(rest, side(scope.height, level), side(scope.width, level));
+      rest = rest - up(levels[static_cast<size_t>(level)], scope);
+    }
+    levels[0] = rest.clone();
+    return levels;
+  }
+  Tensor decode(const PartScope& scope, const TensorList& variables) const override {
+    Tensor z = variables.front();
+    for (size_t level = 1; level < variables.size(); ++level) z = z + up(variables[level], scope);
+    return to_display(z, p_.decorrelate, p_.range);
+  }
+
+ private:
+  static int64_t side(int64_t full, int64_t level) { return std::max<int64_t>(1, full >> level); }
+  static Tensor up(const Tensor& level, const PartScope& scope) {
+    return at::upsample_bilinear2d(level, {scope.height, scope.width}, /*align_corners=*/false);
+  }
+
+  PyramidParams p_;
+};
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+struct DeltaParams {
+  std::string norm = "linf";
+  double size = 4;
+  std::string start = "zero";
+};
+template <class V>
+void describe(V& visit, DeltaParams& p) {
+  visit("norm", p.norm, one_of({"linf", "l2"}), "Which norm of the change is bounded.");
+  visit("size", p.size, between(0, 1e6),
+        "Its largest value, in 255ths of the display range (per value, or the L2 norm).");
+  visit("start", p.start, one_of({"zero", "random"}), "Where the change begins: at nothing, or at random in its ball.");
+}
+
+/// The picture "start" plus a change of bounded norm; the sum stays in display range.
+class Delta final : public Parameterization {
+ public:
+  Delta(const PartScope& scope, const DeltaParams& p)
+      : p_(p), base_(scope.picture("delta", "start").expand({scope.batch, 3, scope.height, scope.width})) {}
+  TensorList begin(const PartScope& scope, const at::Generator& generator) const override {
+    Tensor delta = at::zeros_like(base_);
+    if (p_.start == "random") {
+      delta = p_.norm == "linf"
+                  ? (2 * at::rand(base_.sizes(), generator, at::TensorOptions(at::kDouble)) - 1).to(base_.options()) *
+                        bound()
+                  : normal(base_.sizes().vec(), generator, base_.options());
+    }
+    TensorList variables{delta};
+    project(scope, variables);
+    return variables;
+  }
+  TensorList encode(const PartScope& scope, const Tensor& image) const override {
+    TensorList variables{image - base_};
+    project(scope, variables);
+    return variables;
+  }
+  Tensor decode(const PartScope&, const TensorList& variables) const override { return base_ + variables.front(); }
+  void project(const PartScope&, TensorList& variables) const override {
+    Tensor& delta = variables.front();
+    if (p_.norm == "linf") {
+      delta.clamp_(-bound(), bound());
+    } else {
+      const Tensor norm = delta.flatten(1).norm(2, 1).view({-1, 1, 1, 1});
+      delta.mul_(at::clamp_max(bound() / norm.clamp_min(1e-12), 1));
+    }
+    delta.copy_((base_ + delta).clamp(0, 1) - base_);
+  }
+
+ private:
+  double bound() const { return p_.size / 255; }
+
+  DeltaParams p_;
+  Tensor base_;
+};
+
+}  // namespace
+
+const std::vector<PartEntry<Parameterization>>& parameterization_table() {
+  static const std::vector<PartEntry<Parameterization>> table{
+      part_entry<Parameterization, Fourier, FourierParams>(
+          "fourier", "A spectrum scaled as photographs' are; colors decorrelated.", kOlah2017),
+      part_entry<Parameterization, Pixels, PixelParams>("pixels", "The picture itself."),
+      part_entry<Parameterization, Pyramid, PyramidParams>("pyramid", "A sum of pictures of falling size."),
+      part_entry<Parameterization, Delta, DeltaParams>("delta", "The picture 'start' plus a change of bounded norm.")};
+  return table;
+}
+
+}  // namespace pellucid

@@ -1,0 +1,197 @@
+// Recipes as data: parts by name, checking, units.
+
+#include <ATen/CPUGeneratorImpl.h>
+
+#include <cmath>
+
+#include "pellucid/error.h"
+#include "pellucid/text.h"
+#include "synthesis/part.h"
+
+namespace pellucid {
+
+namespace {
+
+template <class T>
+std::vector<PartInfo> infos(const std::vector<PartEntry<T>>& table) {
+  std::vector<PartInfo> list;
+  for (const PartEntry<T>& entry : table) list.push_back(entry.info);
+  return list;
+}
+
+/// Mean color of ImageNet in RGB, 0..255.
+Tensor caffe_mean(const Tensor& like) {
+  return at::tensor({123.68, 116.779, 103.939}, like.options()).view({1, 3, 1, 1});
+}
+
+uint64_t mixed(uint64_t z) {
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+  return z ^ (z >> 31);
+}
+
+}  // namespace
+
+const char* part_kind_name(PartKind kind) {
+  switch (kind) {
+    case PartKind::kObjective:
+      return "objective";
+    case PartKind::kParameterization:
+      return "parameterization";
+    case PartKind::kTransformation:
+      return "transformation";
+    case PartKind::kRegularizer:
+      return "regularizer";
+    case PartKind::kGradient:
+      return "gradient step";
+    case PartKind::kOptimizer:
+      return "optimizer";
+    default:
+      return "after-step";
+  }
+}
+
+const std::vector<PartInfo>& synthesis_parts(PartKind kind) {
+  static const std::map<PartKind, std::vector<PartInfo>> all{
+      {PartKind::kObjective, infos(objective_table())},
+      {PartKind::kParameterization, infos(parameterization_table())},
+      {PartKind::kTransformation, infos(transformation_table())},
+      {PartKind::kRegularizer, infos(regularizer_table())},
+      {PartKind::kGradient, infos(gradient_table())},
+      {PartKind::kOptimizer, infos(optimizer_table())},
+      {PartKind::kAfterStep, infos(after_step_table())}};
+  return all.at(kind);
+}
+
+PartCall PartCall::parse(PartKind kind, const std::string& text) {
+  const size_t colon = text.find(':');
+  const std::string id = trim(text.substr(0, colon));
+  PartCall call;
+  std::vector<std::string> ids;
+  for (const PartInfo& info : synthesis_parts(kind)) {
+    if (info.id == id) call.info = &info;
+    ids.push_back(info.id);
+  }
+  if (!call.info) {
+    throw_usage(std::string("no ") + part_kind_name(kind) + " '" + printable(id) + "'" + did_you_mean(id, ids) +
+                "; there are " + join(ids, ", "));
+  }
+  if (colon != std::string::npos) {
+    for (const std::string& part : split(text.substr(colon + 1), ',')) {
+      const size_t equals = part.find('=');
+      if (equals == std::string::npos) throw_usage(id + ": '" + printable(part) + "' is not NAME=VALUE");
+      const std::string name = trim(part.substr(0, equals));
+      if (!call.params.emplace(name, trim(part.substr(equals + 1))).second) {
+        throw_usage(id + ": " + name + " is given twice");
+      }
+    }
+  }
+  call.info->complete(call.params);
+  return call;
+}
+
+std::string PartCall::text() const {
+  std::string text = info->id;
+  char separator = ':';
+  for (const ParamSpec& spec : info->params) {
+    const auto found = params.find(spec.name);
+    if (found == params.end()) continue;
+    text += separator + spec.name + "=" + found->second;
+    separator = ',';
+  }
+  return text;
+}
+
+void check_recipe(const Recipe& recipe) {
+  const auto check_all = [](PartKind kind, const std::vector<std::string>& parts) {
+    for (const std::string& part : parts) PartCall::parse(kind, part);
+  };
+  const auto check_weighted = [](PartKind kind, const std::vector<WeightedPart>& parts) {
+    for (const WeightedPart& part : parts) {
+      PartCall::parse(kind, part.part);
+      if (!std::isfinite(part.weight)) throw_usage(part.part + ": the weight is not finite");
+    }
+  };
+  if (recipe.objectives.empty()) throw_usage("recipe: at least one objective is needed");
+  if (recipe.stages.empty()) throw_usage("recipe: at least one stage is needed");
+  check_weighted(PartKind::kObjective, recipe.objectives);
+  check_weighted(PartKind::kRegularizer, recipe.regularizers);
+  check_all(PartKind::kParameterization, {recipe.parameterization});
+  check_all(PartKind::kTransformation, recipe.transformations);
+  check_all(PartKind::kGradient, recipe.gradient);
+  check_all(PartKind::kOptimizer, {recipe.optimizer});
+  check_all(PartKind::kAfterStep, recipe.after_step);
+  for (const RecipeStage& stage : recipe.stages) {
+    if (stage.steps < 0) throw_usage("recipe: steps is " + std::to_string(stage.steps) + "; it must be >= 0");
+    if (!(stage.scale > 0.01 && stage.scale < 100)) {
+      throw_usage("recipe: scale is " + number_text(stage.scale) + "; it must be between 0.01 and 100");
+    }
+    if (!stage.optimizer.empty()) check_all(PartKind::kOptimizer, {stage.optimizer});
+    check_all(PartKind::kAfterStep, stage.after_step);
+    check_weighted(PartKind::kObjective, stage.objectives);
+  }
+  if (recipe.batch < 1 || recipe.batch > 4096) throw_usage("recipe: batch must be between 1 and 4096");
+  if (recipe.width < 1 || recipe.height < 1 || recipe.width > 16384 || recipe.height > 16384) {
+    throw_usage("recipe: width and height must be between 1 and 16384");
+  }
+  if (recipe.carry != "image" && recipe.carry != "detail") {
+    throw_usage("recipe: carry is '" + printable(recipe.carry) + "'; image or detail was expected");
+  }
+}
+
+at::Generator StepInfo::generator(uint64_t purpose) const {
+  return at::detail::createCPUGenerator(
+      mixed(seed * 0x9e3779b97f4a7c15ULL + mixed(static_cast<uint64_t>(step) * 0xd1342543de82ef95ULL + purpose)));
+}
+
+double StepInfo::fraction() const {
+  return stage_steps > 1 ? static_cast<double>(stage_step) / static_cast<double>(stage_steps - 1) : 0;
+}
+
+Tensor pixels_from_display(const Tensor& image, PixelUnit unit) {
+  return unit == PixelUnit::kDisplay ? image : image * 255 - caffe_mean(image);
+}
+Tensor display_from_pixels(const Tensor& pixels, PixelUnit unit) {
+  return unit == PixelUnit::kDisplay ? pixels : (pixels + caffe_mean(pixels)) / 255;
+}
+
+Tensor resize_display(const Tensor& image, int64_t height, int64_t width) {
+  if (image.size(2) == height && image.size(3) == width) return image;
+  if (height < image.size(2) || width < image.size(3)) {
+    return at::_upsample_bilinear2d_aa(image, {height, width}, /*align_corners=*/false);
+  }
+  return at::upsample_bilinear2d(image, {height, width}, /*align_corners=*/false);
+}
+
+Tensor PartScope::picture(const std::string& owner, const std::string& name) const {
+  const auto found = context.pictures.find(name);
+  if (found == context.pictures.end()) throw_usage(owner + ": no picture '" + printable(name) + "' was given");
+  return resize_display(found->second.to(at::TensorOptions(context.network.dtype()).device(context.network.device())),
+                        height, width);
+}
+
+Tensor PartScope::tensor(const std::string& owner, const std::string& name) const {
+  const auto found = context.tensors.find(name);
+  if (found == context.tensors.end()) throw_usage(owner + ": no tensor '" + printable(name) + "' was given");
+  return found->second.to(at::TensorOptions(context.network.dtype()).device(context.network.device()));
+}
+
+Tensor PartScope::gray() const {
+  return at::full({1, 3, height, width}, 0.5,
+                  at::TensorOptions(context.network.dtype()).device(context.network.device()));
+}
+
+Tensor network_input(const SynthesisContext& context, const Tensor& image, bool fixed_size) {
+  const ModelCard& card = context.card;
+  Tensor x = image;
+  if (fixed_size && card.height > 0) x = resize_display(x, card.height, card.width);
+  if (card.channels() == 1) {
+    x = (x * at::tensor({0.299, 0.587, 0.114}, x.options()).view({1, 3, 1, 1})).sum(1, true);
+  } else if (card.order == ChannelOrder::kBgr) {
+    x = x.flip(1);
+  }
+  x = card.model_from_display(x);
+  return card.channels_first ? x : x.permute({0, 2, 3, 1});
+}
+
+}  // namespace pellucid

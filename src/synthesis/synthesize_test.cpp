@@ -1,0 +1,402 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "support/compare.h"
+#include "support/expect_error.h"
+#include "support/studio.h"
+
+namespace pellucid {
+namespace {
+
+using test::doubles;
+using test::LayerBuilder;
+using test::Random;
+using test::Studio;
+using test::within;
+
+/// Pixels, plain ascent, nothing else.
+Recipe plain_recipe(const std::string& objective, int64_t side, int64_t steps, const std::string& optimizer) {
+  Recipe recipe;
+  recipe.objectives = {{1, objective}};
+  recipe.parameterization = "pixels:clamp=false";
+  recipe.optimizer = optimizer;
+  recipe.stages = {{}};
+  recipe.stages[0].steps = steps;
+  recipe.width = recipe.height = side;
+  recipe.redirect_until = -1;
+  return recipe;
+}
+
+NetworkOptions in_float32() {
+  NetworkOptions options;
+  options.precision = Precision::kFloat32;
+  return options;
+}
+
+// S = w x: the maximum of S - lambda |x|^2 is w / (2 lambda).
+TEST(Synthesize, LinearClassWithDecayHasAClosedForm) {
+  Random random(1);
+  const Tensor w = random.normal({2, 48}) * 0.2;
+  const Studio studio(test::linear_graph(w, 4), 4, test::plain_card(4));
+  Recipe recipe = plain_recipe("class:target=1", 4, 200, "ascent:rate=0.25");
+  recipe.regularizers = {{0.5, "l2"}};
+  const SynthesisResult result = synthesize(recipe, studio.context);
+  EXPECT_TRUE(within(result.image.flatten(), w[1], {1e-6, 1e-6}));
+  EXPECT_NEAR(result.objective[0], w[1].square().sum().item<double>(), 1e-6);
+  EXPECT_EQ(result.steps, 200);
+  EXPECT_GT(result.objective[0], result.objective_start[0]);
+}
+
+// The same optimum without a step size to choose.
+TEST(Synthesize, LooksAheadWithLbfgs) {
+  Random random(1);
+  const Tensor w = random.normal({2, 48}) * 0.2;
+  const Studio studio(test::linear_graph(w, 4), 4, test::plain_card(4));
+  Recipe recipe = plain_recipe("class:target=1", 4, 12, "lbfgs");
+  recipe.regularizers = {{0.5, "l2"}};
+  EXPECT_TRUE(within(synthesize(recipe, studio.context).image.flatten(), w[1], {1e-6, 1e-6}));
+}
+
+// max w x with |x| fixed: x = rho w / |w|.
+TEST(Synthesize, LinearUnitOnASphereBecomesItsWeight) {
+  Random random(2);
+  const Tensor w = random.normal({2, 48});
+  const Studio studio(test::linear_graph(w, 4), 4, test::plain_card(4));
+  Recipe recipe = plain_recipe("class:target=0", 4, 100, "ascent:rate=0.1");
+  recipe.after_step = {"sphere:rms=0.5"};
+  const Tensor expected = w[0] / w[0].square().mean().sqrt() * 0.5;
+  EXPECT_TRUE(within(synthesize(recipe, studio.context).image.flatten(), expected, {1e-5, 1e-5}));
+}
+
+// Weights of objectives and of regularizers add up as they are written.
+TEST(Synthesize, ObjectivesAddUpWithTheirWeights) {
+  Random random(3);
+  const Tensor w = random.normal({3, 48});
+  const Studio studio(test::linear_graph(w, 4), 4, test::plain_card(4));
+  Recipe recipe = plain_recipe("class:target=0", 4, 1, "ascent:rate=1");
+  recipe.parameterization = "pixels:mean=0,sd=0,clamp=false";
+  recipe.objectives.push_back({-2, "class:target=1"});
+  const SynthesisResult result = synthesize(recipe, studio.context);
+  EXPECT_TRUE(within(result.image.flatten(), w[0] - 2 * w[1], {1e-6, 1e-6}));
+  EXPECT_EQ(result.trace.terms.at("class:target=0").size(), result.trace.steps.size());
+  Recipe difference = plain_recipe("class:target=0 vs 1", 4, 1, "ascent:rate=1");
+  difference.parameterization = recipe.parameterization;
+  EXPECT_TRUE(within(synthesize(difference, studio.context).image.flatten(), w[0] - w[1], {1e-6, 1e-6}));
+}
+
+/// relu(mean of the picture - 1): dead wherever a picture in display range begins.
+Graph dead_graph() {
+  LayerBuilder b(1);
+  b.conv_with("c", "x", at::ones({1, 3, 1, 1}, at::kDouble) / 3, at::full({1}, -1.0, at::kDouble));
+  b.node("Relu", "r", {"c"});
+  return b.finish("r");
+}
+
+TEST(Redirect, RevivesADeadUnit) {
+  const Studio studio(dead_graph(), 6);
+  Recipe recipe = plain_recipe("channel:layer=r,channel=0", 6, 50, "adam:rate=0.1");
+  const SynthesisResult stuck = synthesize(recipe, studio.context);
+  EXPECT_TRUE(at::equal(stuck.image, stuck.start));
+  recipe.redirect_until = 16;
+  const SynthesisResult alive = synthesize(recipe, studio.context);
+  EXPECT_GT(alive.objective[0], 0.1);
+}
+
+// Steps so small that the unit stays dead: 17 steps move the picture, later ones do not.
+TEST(Redirect, EndsWhenItIsSaidTo) {
+  const Studio studio(dead_graph(), 6);
+  Recipe recipe = plain_recipe("channel:layer=r,channel=0", 6, 25, "ascent:rate=1e-4");
+  recipe.redirect_until = 16;
+  std::vector<Tensor> seen;
+  SynthesisContext context = studio.context;
+  context.on_step = [&](int64_t, const Tensor& image) { seen.push_back(image.clone()); };
+  synthesize(recipe, context);
+  ASSERT_EQ(seen.size(), 25u);
+  for (size_t t = 1; t < 25; ++t) EXPECT_EQ(at::equal(seen[t], seen[t - 1]), t > 16) << "step " << t;
+}
+
+// A gradient that is not blocked is not touched: bit for bit.
+TEST(Redirect, LeavesLivingUnitsAlone) {
+  const Studio studio(test::random_network(test::Family::kClip, 3), 12);
+  Recipe recipe = plain_recipe("class:target=1", 12, 6, "ascent:rate=0.1");
+  const Tensor without = synthesize(recipe, studio.context).image;
+  recipe.redirect_until = 16;
+  EXPECT_TRUE(at::equal(synthesize(recipe, studio.context).image, without));
+}
+
+// Above the upper bound of a Clip gradients that would lead further up stay blocked.
+TEST(Redirect, PullsBackFromAnUpperBound) {
+  LayerBuilder b(1);
+  b.conv_with("c", "x", at::ones({1, 3, 1, 1}, at::kDouble) / 3, at::full({1}, 8.0, at::kDouble));
+  b.clip("r", "c", 0, 6);
+  const Studio studio(b.finish("r"), 6);
+  Recipe recipe = plain_recipe("channel:layer=r,channel=0", 6, 5, "ascent:rate=1");
+  recipe.redirect_until = 16;
+  const SynthesisResult up = synthesize(recipe, studio.context);
+  EXPECT_TRUE(at::equal(up.image, up.start));
+  recipe.objectives[0].weight = -1;
+  const SynthesisResult down = synthesize(recipe, studio.context);
+  EXPECT_LT(down.image.mean().item<double>(), down.start.mean().item<double>() - 0.01);
+}
+
+// Mahendran and Vedaldi's update with Phi the identity and no regularizer; a scalar simulation of it leaves 1.2e-1,
+// 5.5e-3, 3.8e-4 and 1.4e-7 of the picture after 50, 100, 150 and 300 steps at 227 pixels.
+TEST(Synthesize, InversionOfTheIdentityDecays) {
+  constexpr int64_t kSide = 227;
+  Random random(4);
+  Studio studio(test::identity_graph(), kSide, test::plain_card(), PixelUnit::kCaffe);
+  // The energy is relative to what the network sees, so that it has to see what the method was made for.
+  studio.card.scale = 1;
+  studio.card.mean = {123.68, 116.779, 103.939};
+  // Every value as large as the method expects it, B / sqrt(3), with a sign at random.
+  const Tensor sign = random.normal({1, 3, kSide, kSide}).sign();
+  const Tensor goal = display_from_pixels(sign * (80 / std::sqrt(3.0)), PixelUnit::kCaffe);
+  studio.context.pictures["content"] = goal;
+  Recipe recipe = plain_recipe("match:layer=c", kSide, 300, "adagrad");
+  recipe.unit = PixelUnit::kCaffe;
+  recipe.parameterization = "pixels:mean=-1,sd=0,clamp=false";
+  recipe.judge_every = 0;
+  std::map<int64_t, double> errors;
+  studio.context.on_step = [&](int64_t step, const Tensor& image) {
+    const Tensor zero_mean = pixels_from_display(goal, PixelUnit::kCaffe);
+    errors[step + 1] = (pixels_from_display(image, PixelUnit::kCaffe) - zero_mean).norm().item<double>() /
+                       zero_mean.norm().item<double>();
+  };
+  synthesize(recipe, studio.context);
+  EXPECT_LT(errors.at(50), 3 * 1.2e-1);
+  EXPECT_LT(errors.at(100), 3 * 5.5e-3);
+  EXPECT_LT(errors.at(150), 3 * 3.8e-4);
+  EXPECT_LT(errors.at(300), 3 * 1.4e-7);
+}
+
+// f = w x without meeting the range: one sign step lowers it by epsilon |w|_1, an L2 step by epsilon |w|_2.
+TEST(Attack, LowersALinearLogitByTheDualNorm) {
+  Random random(5);
+  const Tensor w = random.normal({1, 48});
+  Studio studio(test::linear_graph(at::cat({w, -w}), 4), 4, test::plain_card(4));
+  studio.context.pictures["start"] = 0.3 + 0.4 * random.uniform({1, 3, 4, 4});
+  Recipe recipe = plain_recipe("class:target=0", 4, 1, "ascent:rate=1");
+  recipe.objectives[0].weight = -1;
+  recipe.parameterization = "delta:norm=linf,size=8";
+  recipe.gradient = {"normalize:by=sign"};
+  SynthesisResult result = synthesize(recipe, studio.context);
+  EXPECT_NEAR(result.objective[0] - result.objective_start[0], 8.0 / 255 * w.abs().sum().item<double>(), 1e-9);
+  recipe.parameterization = "delta:norm=l2,size=50";
+  recipe.gradient = {"normalize:by=l2"};
+  recipe.stages[0].steps = 5;
+  recipe.optimizer = "ascent:rate=0.1";
+  result = synthesize(recipe, studio.context);
+  EXPECT_NEAR(result.objective[0] - result.objective_start[0], 50.0 / 255 * w.norm().item<double>(), 1e-9);
+}
+
+TEST(Attack, EveryStepKeepsTheBound) {
+  Random random(6);
+  for (const std::string norm : {"linf", "l2"}) {
+    Studio studio(test::random_network(test::Family::kPlain, 7), 16, test::plain_card(), PixelUnit::kDisplay, 1,
+                  in_float32());
+    const Tensor start = random.uniform({1, 3, 16, 16}).to(at::kFloat);
+    studio.context.pictures["start"] = start;
+    Recipe recipe = plain_recipe("log-probability:target=2", 16, 12, "ascent:rate=0.02");
+    recipe.objectives[0].weight = -1;
+    recipe.parameterization = "delta:size=8,start=random,norm=" + norm;
+    recipe.gradient = {norm == "linf" ? "normalize:by=sign" : "normalize:by=l2"};
+    int steps = 0;
+    studio.context.on_step = [&](int64_t, const Tensor& image) {
+      const Tensor delta = image - start;
+      const double size = norm == "linf" ? delta.abs().max().item<double>() : delta.norm().item<double>();
+      EXPECT_LE(size, 8.0 / 255 + 1e-7);
+      EXPECT_GE(image.min().item<double>(), 0);
+      EXPECT_LE(image.max().item<double>(), 1);
+      ++steps;
+    };
+    const SynthesisResult result = synthesize(recipe, studio.context);
+    EXPECT_EQ(steps, 12);
+    EXPECT_GT(result.objective[0], result.objective_start[0]);
+  }
+}
+
+Recipe lucid_like(int64_t side, int64_t steps) {
+  Recipe recipe = plain_recipe("class:target=1", side, steps, "adam:rate=0.05");
+  recipe.parameterization = "fourier";
+  recipe.transformations = {"pad:pixels=3", "jitter:pixels=2", "scale", "rotate", "jitter:pixels=1"};
+  recipe.redirect_until = 16;
+  return recipe;
+}
+
+TEST(Synthesize, SameSeedSameBits) {
+  const Studio studio(test::random_network(test::Family::kResidual, 3), 16, test::plain_card(), PixelUnit::kDisplay, 1,
+                      in_float32());
+  Recipe recipe = lucid_like(16, 12);
+  const Tensor first = synthesize(recipe, studio.context).image;
+  EXPECT_TRUE(at::equal(synthesize(recipe, studio.context).image, first));
+  recipe.seed = 1;
+  EXPECT_FALSE(at::equal(synthesize(recipe, studio.context).image, first));
+}
+
+TEST(Synthesize, BatchEqualsItsPicturesOneByOne) {
+  Random random(8);
+  const Tensor starts = random.uniform({3, 3, 16, 16});
+  for (const bool fourier : {true, false}) {
+    Recipe recipe = lucid_like(16, 8);
+    if (!fourier) {
+      recipe.parameterization = "pixels";
+      recipe.gradient = {"laplacian", "normalize"};
+      recipe.optimizer = "ascent:rate=0.01";
+      recipe.after_step = {"clip-norm:percentile=10", "blur:every=2"};
+      recipe.regularizers = {{1e-3, "tv"}, {1e-3, "alpha-norm:scale=1"}};
+    }
+    std::vector<Tensor> alone;
+    for (int64_t b = 0; b < 3; ++b) {
+      Studio studio(test::random_network(test::Family::kPlain, 9), 16);
+      studio.context.pictures["start"] = starts.narrow(0, b, 1);
+      alone.push_back(synthesize(recipe, studio.context).image);
+    }
+    Studio studio(test::random_network(test::Family::kPlain, 9), 16, test::plain_card(), PixelUnit::kDisplay, 3);
+    studio.context.pictures["start"] = starts;
+    recipe.batch = 3;
+    const SynthesisResult batch = synthesize(recipe, studio.context);
+    EXPECT_TRUE(within(batch.image, at::cat(alone), {1e-6, 1e-5})) << (fourier ? "fourier" : "pixels");
+  }
+}
+
+// The objective is infinite where a pixel is above 0.6: the run ends there with the picture before.
+TEST(Synthesize, NanEndsWithTheLastGoodPicture) {
+  LayerBuilder b(1);
+  b.conv_with("c", "x", -at::eye(3, at::kDouble).view({3, 3, 1, 1}), at::full({3}, 0.6, at::kDouble));
+  b.node("Log", "l", {"c"});
+  b.node("Neg", "n", {"l"});
+  const Studio studio(b.finish("n"), 4);
+  Recipe recipe = plain_recipe("channel:layer=n,channel=0", 4, 100, "ascent:rate=0.02");
+  recipe.parameterization = "pixels:mean=0.5,sd=0";
+  const SynthesisResult result = synthesize(recipe, studio.context);
+  EXPECT_NE(result.problem.find("channel:layer=n,channel=0 is not finite"), std::string::npos) << result.problem;
+  EXPECT_LT(result.steps, 100);
+  EXPECT_GT(result.steps, 2);
+  EXPECT_LE(result.image.max().item<double>(), 0.6);
+  EXPECT_TRUE(std::isfinite(result.objective[0]));
+  EXPECT_GT(result.objective[0], result.objective_start[0]);
+}
+
+class CancelAt final : public Progress {
+ public:
+  explicit CancelAt(double step) : step_(step) {}
+  void report(double done, double, const std::string&) override {
+    if (done >= step_) cancel();
+  }
+
+ private:
+  double step_;
+};
+
+TEST(Synthesize, CancelReturnsTheCurrentPicture) {
+  Studio studio(test::random_network(test::Family::kPlain, 9), 16);
+  Recipe recipe = lucid_like(16, 5);
+  const Tensor five = synthesize(recipe, studio.context).image;
+  recipe.stages[0].steps = 40;
+  CancelAt progress(5);
+  studio.context.progress = &progress;
+  const SynthesisResult result = synthesize(recipe, studio.context);
+  EXPECT_TRUE(result.interrupted);
+  EXPECT_EQ(result.steps, 5);
+  EXPECT_TRUE(at::equal(result.image, five));
+}
+
+// Without steps, octaves give back the picture itself: details are exact differences.
+TEST(Synthesize, DreamOfZeroStepsIsThePicture) {
+  Random random(10);
+  Studio studio(test::identity_graph(), 20);
+  studio.context.pictures["start"] = random.uniform({1, 3, 20, 20});
+  Recipe recipe = plain_recipe("energy:layer=c", 20, 0, "ascent");
+  recipe.carry = "detail";
+  recipe.unit = PixelUnit::kCaffe;
+  recipe.stages = {{}, {}};
+  recipe.stages[0].steps = recipe.stages[1].steps = 0;
+  recipe.stages[1].scale = 2;
+  const SynthesisResult result = synthesize(recipe, studio.context);
+  EXPECT_LT((result.image - studio.context.pictures["start"].to(at::kFloat)).abs().max().item<double>(), 1e-6);
+}
+
+// 1.5 times the gradient over its mean magnitude moves the picture by 1.5 gray levels on average.
+TEST(Synthesize, StepOfADreamIsInGrayLevels) {
+  Random random(11);
+  Studio studio(test::identity_graph(), 20);
+  const Tensor start = 0.3 + 0.4 * random.uniform({1, 3, 20, 20});
+  studio.context.pictures["start"] = start;
+  Recipe recipe = plain_recipe("energy:layer=c", 20, 1, "ascent:rate=1.5");
+  recipe.gradient = {"normalize"};
+  recipe.unit = PixelUnit::kCaffe;
+  const SynthesisResult result = synthesize(recipe, studio.context);
+  EXPECT_NEAR((result.image.to(at::kDouble) - start).abs().mean().item<double>() * 255, 1.5, 1e-4);
+  EXPECT_GT(result.objective[0], result.objective_start[0]);
+}
+
+// On a network whose layers wrap around, a rolled picture has the gradient rolled: what roll does is undone.
+TEST(Synthesize, RollIsUndoneInTheGradient) {
+  Random random(12);
+  Studio studio(test::identity_graph(), 12);
+  studio.context.pictures["start"] = random.uniform({1, 3, 12, 12});
+  Recipe recipe = plain_recipe("energy:layer=c", 12, 3, "ascent:rate=0.1");
+  const Tensor still = synthesize(recipe, studio.context).image;
+  recipe.transformations = {"roll:pixels=5"};
+  EXPECT_TRUE(within(synthesize(recipe, studio.context).image, still, {1e-6, 1e-6}));
+}
+
+// A network of one input size gets pictures of that size, whatever jitter and scaling made of them.
+TEST(Synthesize, PicturesAreFittedOnlyWhereTheNetworkHasOneSize) {
+  Random random(13);
+  const Studio fixed(test::linear_graph(random.normal({2, 3 * 16 * 16}), 16), 16, test::plain_card(16));
+  EXPECT_TRUE(has_fixed_size(fixed.context, {fixed.layers.logits()}, 16, 16, true));
+  EXPECT_FALSE(has_fixed_size(fixed.context, {fixed.layers.logits()}, 16, 16));
+  EXPECT_TRUE(has_fixed_size(fixed.context, {fixed.layers.logits()}, 20, 20));
+  const SynthesisResult result = synthesize(lucid_like(20, 3), fixed.context);
+  EXPECT_EQ(result.image.sizes(), (Shape{1, 3, 20, 20}));
+  const Studio open(test::random_network(test::Family::kPlain, 9), 16, test::plain_card(16));
+  EXPECT_FALSE(has_fixed_size(open.context, {open.layers.logits()}, 16, 16, true));
+}
+
+// The network sees what its card says: BGR, its scale and mean, and its layout.
+TEST(Synthesize, NormalizesAsTheCardSays) {
+  Studio studio(test::identity_graph(), 4);
+  studio.card.order = ChannelOrder::kBgr;
+  studio.card.scale = 1;
+  studio.card.mean = {10, 20, 30};
+  studio.card.std = {2, 2, 2};
+  Random random(14);
+  const Tensor x = random.uniform({1, 3, 4, 4});
+  const Tensor expected = (x.flip(1) * 255 - doubles({10, 20, 30}, {1, 3, 1, 1})) / 2;
+  EXPECT_TRUE(within(network_input(studio.context, x, false), expected, {1e-12, 1e-12}));
+}
+
+TEST(Synthesize, GrowsFromStageToStage) {
+  const Studio studio(test::random_network(test::Family::kPlain, 9), 16);
+  Recipe recipe = lucid_like(18, 4);
+  recipe.stages.push_back(recipe.stages[0]);
+  recipe.stages[1].scale = 1.5;
+  recipe.stages[1].optimizer = "adam:rate=0.01";
+  const SynthesisResult result = synthesize(recipe, studio.context);
+  EXPECT_EQ(result.start.sizes(), (Shape{1, 3, 12, 12}));
+  EXPECT_EQ(result.image.sizes(), (Shape{1, 3, 18, 18}));
+  EXPECT_EQ(result.steps, 8);
+}
+
+TEST(Synthesize, RefusesWhatDoesNotFit) {
+  const Studio studio(test::random_network(test::Family::kPlain, 9), 16);
+  Recipe recipe = lucid_like(16, 1);
+  recipe.after_step = {"blur"};
+  test::expect_error(ErrorKind::kUsage,
+                     "recipe: after-steps work on pixels; the parameterization must be pixels, not 'fourier'",
+                     [&] { synthesize(recipe, studio.context); });
+  recipe = lucid_like(16, 1);
+  recipe.optimizer = "lbfgs";
+  recipe.batch = 2;
+  test::expect_error(ErrorKind::kUsage,
+                     "recipe: lbfgs optimizes one picture by its own gradient; batch must be 1 and gradient steps none",
+                     [&] { synthesize(recipe, studio.context); });
+  recipe = plain_recipe("channel:layer=nothing,channel=0", 16, 1, "adam");
+  EXPECT_THROW(synthesize(recipe, studio.context), Error);
+}
+
+}  // namespace
+}  // namespace pellucid

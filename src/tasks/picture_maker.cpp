@@ -1,0 +1,346 @@
+#include "tasks/picture_maker.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "pellucid/error.h"
+#include "pellucid/files.h"
+#include "pellucid/npy.h"
+#include "pellucid/text.h"
+#include "pellucid/version.h"
+#include "tasks/card_json.h"
+#include "tasks/recipe_json.h"
+#include "tasks/run_model.h"
+
+namespace pellucid {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr int64_t kOpenSize = 224;  ///< For models that leave their input size open.
+
+Shape input_shape(const ModelCard& card, int64_t width, int64_t height) {
+  return card.channels_first ? Shape{1, card.channels(), height, width} : Shape{1, height, width, card.channels()};
+}
+
+/// Progress of one job as a part of all.
+class PartProgress final : public Progress {
+ public:
+  PartProgress(Progress* whole, size_t index, size_t count, std::string what)
+      : whole_(whole), index_(static_cast<double>(index)), count_(static_cast<double>(count)), what_(std::move(what)) {}
+  void report(double done, double total, const std::string&) override {
+    if (whole_) whole_->report(index_ + (total > 0 ? done / total : 0), count_, what_);
+  }
+  void check() const override {
+    if (whole_) whole_->check();
+  }
+
+ private:
+  Progress* whole_;
+  double index_, count_;
+  std::string what_;
+};
+
+void scale_steps(Recipe& recipe, int64_t wanted) {
+  int64_t all = 0;
+  for (const RecipeStage& s : recipe.stages) all += s.steps;
+  if (all == 0) return;
+  int64_t before = 0, given = 0;
+  for (RecipeStage& s : recipe.stages) {
+    before += s.steps;
+    const int64_t until =
+        std::llround(static_cast<double>(wanted) * static_cast<double>(before) / static_cast<double>(all));
+    s.steps = until - given;
+    given = until;
+  }
+}
+
+double saturation_of(const Tensor& image) {
+  return image.lt(0.02).logical_or(image.gt(0.98)).to(at::kDouble).mean().item<double>();
+}
+
+double high_frequencies_of(const Tensor& image) {
+  const Tensor x = image.clamp(0, 1).to(at::kDouble);
+  const Tensor luma = 0.299 * x[0] + 0.587 * x[1] + 0.114 * x[2];
+  const Tensor power = at::fft_fft2(luma - luma.mean()).abs().square();
+  const Tensor fy = at::fft_fftfreq(luma.size(0), 1.0, at::kDouble).view({-1, 1});
+  const Tensor fx = at::fft_fftfreq(luma.size(1), 1.0, at::kDouble).view({1, -1});
+  const double all = power.sum().item<double>();
+  if (!(all > 0)) return 0;
+  return (power * (fy.square() + fx.square()).sqrt().gt(0.25)).sum().item<double>() / all;
+}
+
+std::string rounded(double x, double unit = 100) { return number_text(std::round(x * unit) / unit); }
+std::string percent(double share) { return rounded(100 * share, 10) + " %"; }
+
+nlohmann::ordered_json made_json(const MadePicture& p) {
+  nlohmann::ordered_json j;
+  j["name"] = p.name;
+  j["title"] = p.title;
+  if (p.class_index >= 0) {
+    j["class"] = p.class_index;
+    j["logit"] = p.score;
+    j["probability"] = p.probability;
+    j["rank"] = p.rank;
+  }
+  j["objective_start"] = p.objective_start;
+  j["objective"] = p.objective;
+  j["robust_objective"] = p.robust_objective;
+  j["saturation"] = p.saturation;
+  j["high_frequencies"] = p.high_frequencies;
+  if (!p.classes_before.empty()) {
+    j["change_max"] = p.change_max;
+    j["change_norm"] = p.change_norm;
+    for (const Prediction& c : p.classes_before) {
+      j["classes_before"].push_back({{"index", c.index}, {"label", c.label}, {"probability", c.probability}});
+    }
+  }
+  for (const Prediction& c : p.classes) {
+    j["classes"].push_back(
+        {{"index", c.index}, {"label", c.label}, {"logit", c.logit}, {"probability", c.probability}});
+  }
+  j["steps"] = p.steps;
+  j["seconds"] = std::round(p.seconds * 1000) / 1000;
+  if (!p.notes.empty()) j["notes"] = p.notes;
+  if (!p.image_file.empty()) j["image"] = p.image_file;
+  if (!p.values_file.empty()) j["values"] = p.values_file;
+  j["recipe"] = recipe_json(p.recipe);
+  return j;
+}
+
+}  // namespace
+
+Tensor display_from_picture(const Picture& picture, const ModelCard& card) {
+  Tensor x = picture.input.to(at::kCPU).to(at::kFloat);
+  if (!card.channels_first) x = x.permute({0, 3, 1, 2});
+  x = card.display_from_model(x);
+  if (card.order == ChannelOrder::kBgr) x = x.flip(1);
+  if (x.size(1) == 1) x = x.expand({-1, 3, -1, -1});
+  return x.clamp(0, 1).contiguous();
+}
+
+std::vector<Picture> read_all_pictures(const std::vector<std::string>& inputs, const LoadedModel& model) {
+  const std::vector<std::string> paths = expand_inputs(inputs);
+  const std::vector<std::string> names = unique_names(paths);
+  std::vector<Picture> pictures;
+  for (size_t i = 0; i < paths.size(); ++i) pictures.push_back(load_picture(paths[i], names[i], model));
+  return pictures;
+}
+
+Tensor display_from_image(const Image& image) {
+  const Image rgb = rgb_from(image);
+  return at::from_blob(const_cast<uint8_t*>(rgb.pixels.data()), {1, rgb.height, rgb.width, 3}, at::kByte)
+      .permute({0, 3, 1, 2})
+      .to(at::kFloat)
+      .div(255)
+      .contiguous();
+}
+
+Image image_from_display(const Tensor& display) {
+  const Tensor bytes = (display.clamp(0, 1) * 255).round().to(at::kByte).permute({1, 2, 0}).contiguous();
+  Image image(static_cast<int>(bytes.size(1)), static_cast<int>(bytes.size(0)), 3);
+  std::copy_n(bytes.data_ptr<uint8_t>(), image.pixels.size(), image.pixels.begin());
+  return image;
+}
+
+PictureMaker::PictureMaker(std::string verb, const MakeOptions& options, const LoadedModel& model, Progress* progress)
+    : verb_(std::move(verb)),
+      options_(options),
+      model_(model),
+      progress_(progress),
+      width_(model.card.width > 0 ? model.card.width : kOpenSize),
+      height_(model.card.height > 0 ? model.card.height : kOpenSize),
+      layers_(model.network, {input_shape(model.card, width_, height_)}) {
+  if (options.size > 0) {
+    const double factor = static_cast<double>(options.size) / static_cast<double>(std::max(width_, height_));
+    width_ = std::max<int64_t>(1, std::llround(static_cast<double>(width_) * factor));
+    height_ = std::max<int64_t>(1, std::llround(static_cast<double>(height_) * factor));
+  }
+}
+
+void PictureMaker::fit(Recipe& recipe) const {
+  recipe.width = width_;
+  recipe.height = height_;
+  if (options_.steps > 0) scale_steps(recipe, options_.steps);
+  recipe.seed = options_.seed;
+}
+
+Recipe PictureMaker::recipe(const std::string& fallback, const std::string& family) const {
+  const std::string& name = options_.recipe.empty() ? fallback : options_.recipe;
+  if (fs::u8path(name).extension() != ".json") return recipe(find_recipe(name, family));
+  Recipe loaded = load_recipes(name).front();
+  if (options_.size > 0) {
+    loaded.width = width_;
+    loaded.height = height_;
+  }
+  if (options_.steps > 0) scale_steps(loaded, options_.steps);
+  if (options_.seed > 0) loaded.seed = options_.seed;
+  return loaded;
+}
+
+Recipe PictureMaker::recipe(const NamedRecipe& named) const {
+  Recipe r = named.recipe;
+  fit(r);
+  return r;
+}
+
+int64_t PictureMaker::num_classes() const {
+  const Shape& shape = layers_.shape(layers_.logits());
+  if (shape.size() < 2) throw_usage(printable(model_.network.graph().name) + ": its output is not one score per class");
+  return shape[1] == 1 ? 2 : shape[1];
+}
+
+std::string PictureMaker::file(const std::string& name) const {
+  return (fs::u8path(options_.output) / fs::u8path(name)).string();
+}
+
+MadePicture PictureMaker::make(const PictureJob& job, size_t index, size_t count) {
+  PartProgress part(progress_, index, count, job.title);
+  MadePicture made;
+  made.name = job.name;
+  made.title = job.title;
+  made.recipe = job.recipe;
+  made.class_index = job.class_index;
+  const auto start = std::chrono::steady_clock::now();
+  const SynthesisResult result = synthesize(job.recipe, {model_.network, model_.card, job.pictures, {}, &part, {}});
+  made.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  made.image = result.image[0].contiguous();
+  made.objective_start = result.objective_start[0];
+  made.objective = result.objective[0];
+  made.robust_objective = result.robust_objective[0];
+  made.steps = result.steps;
+  if (!result.problem.empty()) made.notes.push_back("stopped early: " + result.problem);
+  if (result.interrupted) made.notes.emplace_back("interrupted: the picture is not finished");
+  interrupted_ = result.interrupted;
+  if (!(made.objective > made.objective_start)) {
+    made.notes.emplace_back("the objective did not rise: the unit may be dead for such pictures");
+  }
+  judge(made);
+  if (job.is_attack) {
+    const Tensor change = made.image.to(at::kDouble) - job.source[0].to(at::kDouble);
+    made.change_max = change.abs().max().item<double>();
+    made.change_norm = change.norm().item<double>();
+    made.classes_before = ranking(job.source[0]);
+    made.classes_before.resize(std::min<size_t>(3, made.classes_before.size()));
+  }
+  return made;
+}
+
+void PictureMaker::judge(MadePicture& made) {
+  made.saturation = saturation_of(made.image);
+  made.high_frequencies = high_frequencies_of(made.image);
+  if (interrupted_) return;
+  const Shape& shape = layers_.shape(layers_.logits());
+  if (shape.size() != 2 || (model_.card.labels.empty() && made.class_index < 0)) return;
+  const std::vector<Prediction> ranked = ranking(made.image);
+  made.classes.assign(ranked.begin(), ranked.begin() + std::min<ptrdiff_t>(3, static_cast<ptrdiff_t>(ranked.size())));
+  for (size_t i = 0; i < ranked.size(); ++i) {
+    if (ranked[i].index != made.class_index) continue;
+    made.score = ranked[i].logit;
+    made.probability = ranked[i].probability;
+    made.rank = static_cast<int64_t>(i) + 1;
+  }
+}
+
+/// All classes, best first, of what a reader of the file sees: eight bits, at the size that the model wants.
+std::vector<Prediction> PictureMaker::ranking(const Tensor& display) {
+  const ModelCard& card = model_.card;
+  const Shape& input = layers_.input_shape();
+  const auto side = [&](size_t axis) { return static_cast<int>(input[card.channels_first ? axis : axis - 1]); };
+  Tensor x = display_from_image(resize(image_from_display(display), side(3), side(2)));
+  if (card.order == ChannelOrder::kBgr) x = x.flip(1);
+  if (card.channels() == 1) x = x.mul(at::tensor({0.299, 0.587, 0.114}).view({1, 3, 1, 1})).sum(1, true);
+  x = card.model_from_display(x);
+  if (!card.channels_first) x = x.permute({0, 2, 3, 1}).contiguous();
+  const Network& network = model_.network;
+  const Tensor logits = forward(network, x.to(at::TensorOptions().device(network.device()).dtype(network.dtype())),
+                                layers_.logits(), progress_);
+  return top_classes(logits, model_, layers_, num_classes()).front();
+}
+
+MakeResult PictureMaker::run(const std::vector<PictureJob>& jobs) {
+  const at::NoGradGuard no_grad;
+  if (!options_.output.empty()) make_folder(options_.output);
+  MakeResult result;
+  result.notes = model_.card.notes;
+  for (size_t i = 0; i < jobs.size() && !interrupted_; ++i) {
+    MadePicture made = make(jobs[i], i, jobs.size());
+    if (!options_.output.empty()) {
+      made.image_file = made.name + ".png";
+      made.values_file = made.name + ".npy";
+      save_png(file(made.image_file), image_from_display(made.image));
+      write_npy(file(made.values_file), made.image.data_ptr<float>(), made.image.sizes().vec());
+    }
+    result.pictures.push_back(std::move(made));
+  }
+  result.interrupted = interrupted_;
+  write(result, jobs);
+  return result;
+}
+
+void PictureMaker::add_cells(ContactSheet& sheet, const MadePicture& made, const PictureJob& job) {
+  if (job.source.defined()) {
+    SheetCell cell;
+    cell.image = image_from_display(job.source[0]);
+    cell.title = job.subtitle;
+    cell.new_row = true;
+    for (const Prediction& c : made.classes_before) cell.lines.push_back(c.label + "  " + percent(c.probability));
+    sheet.cells.push_back(std::move(cell));
+  }
+  if (job.is_attack) {
+    SheetCell cell;
+    const double most = std::max(1e-12, made.change_max);
+    cell.image = image_from_display(0.5 + (made.image - job.source[0]) / (2 * most));
+    cell.title = "change, times " + rounded(0.5 / most, 1);
+    cell.lines.push_back("largest " + rounded(255 * made.change_max) + "/255, L2 norm " + rounded(made.change_norm));
+    sheet.cells.push_back(std::move(cell));
+  }
+  SheetCell cell;
+  cell.image = image_from_display(made.image);
+  cell.title = made.title;
+  cell.new_row = job.new_row;
+  if (job.is_attack) {
+    for (const Prediction& c : made.classes) cell.lines.push_back(c.label + "  " + percent(c.probability));
+  } else {
+    cell.lines.push_back(job.source.defined() ? made.recipe.name : job.subtitle);
+    cell.lines.push_back(made.class_index >= 0 ? "logit " + rounded(made.score) + ", probability " +
+                                                     percent(made.probability) + ", rank " + std::to_string(made.rank)
+                                               : "objective " + rounded(made.objective_start, 1000) + " -> " +
+                                                     rounded(made.objective, 1000));
+  }
+  sheet.cells.push_back(std::move(cell));
+}
+
+void PictureMaker::write(MakeResult& result, const std::vector<PictureJob>& jobs) {
+  ContactSheet sheet;
+  sheet.title = "pellucid " + verb_;
+  sheet.subtitle = fs::u8path(model_.path).filename().string();
+  for (size_t i = 0; i < result.pictures.size(); ++i) {
+    const MadePicture& p = result.pictures[i];
+    add_cells(sheet, p, jobs[i]);
+  }
+  nlohmann::ordered_json json;
+  json["pellucid"] = PELLUCID_VERSION;
+  json["verb"] = verb_;
+  json["model"] = {{"path", model_.path}, {"sha256", model_.hash()}};
+  json["card"] = card_json(model_.card);
+  json["device"] = options_.model.device;
+  if (result.interrupted) json["interrupted"] = true;
+  json["notes"] = result.notes;
+  json["pictures"] = nlohmann::ordered_json::array();
+  for (const MadePicture& p : result.pictures) json["pictures"].push_back(made_json(p));
+  if (!options_.output.empty() && !sheet.cells.empty()) {
+    result.sheet_file = "sheet.png";
+    result.result_file = "result.json";
+    json["sheet"] = result.sheet_file;
+    save_png(file(result.sheet_file), draw_contact_sheet(sheet));
+  }
+  result.json = json_text(json);
+  if (!result.result_file.empty()) write_file_atomically(file(result.result_file), result.json + "\n");
+}
+
+}  // namespace pellucid

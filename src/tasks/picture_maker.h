@@ -1,0 +1,65 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "pellucid/make_pictures.h"
+
+namespace pellucid {
+
+/// One picture to be made.
+struct PictureJob {
+  std::string name;   ///< Of its files.
+  std::string title;  ///< On the sheet.
+  std::string subtitle;
+  Recipe recipe;
+  int64_t class_index = -1;
+  std::map<std::string, Tensor> pictures;  ///< What the recipe refers to, in display range.
+  Tensor source;                           ///< [1,3,H,W], shown before the result.
+  bool is_attack = false;                  ///< Results are compared with `source`, and the change is shown.
+  bool new_row = false;
+};
+
+/// Runs jobs and writes what comes out of them.
+class PictureMaker {
+ public:
+  PictureMaker(std::string verb, const MakeOptions& options, const LoadedModel& model, Progress* progress);
+
+  /// The recipe of a verb by the options: by name or from a file, with size, steps and seed.
+  Recipe recipe(const std::string& fallback, const std::string& family) const;
+  Recipe recipe(const NamedRecipe& named) const;
+  const LayerTable& layers() const { return layers_; }
+  int64_t num_classes() const;
+
+  /// Stops early when cancelled, with the pictures that are there.
+  MakeResult run(const std::vector<PictureJob>& jobs);
+
+ private:
+  void fit(Recipe& recipe) const;
+  MadePicture make(const PictureJob& job, size_t index, size_t count);
+  void judge(MadePicture& made);
+  std::vector<Prediction> ranking(const Tensor& display);
+  static void add_cells(ContactSheet& sheet, const MadePicture& made, const PictureJob& job);
+  void write(MakeResult& result, const std::vector<PictureJob>& jobs);
+  std::string file(const std::string& name) const;
+
+  std::string verb_;
+  const MakeOptions& options_;
+  const LoadedModel& model_;
+  Progress* progress_;
+  int64_t width_ = 0, height_ = 0;
+  LayerTable layers_;
+  bool interrupted_ = false;
+};
+
+/// What the model sees of a picture, [1,3,H,W] in display range.
+Tensor display_from_picture(const Picture& picture, const ModelCard& card);
+/// The pictures that inputs name, one by one: path and picture. Throws for the first that cannot be read.
+std::vector<Picture> read_all_pictures(const std::vector<std::string>& inputs, const LoadedModel& model);
+
+/// [1,3,H,W] in display range from an RGB image, and back (rounded; values outside of 0..1 are cut off).
+Tensor display_from_image(const Image& image);
+Image image_from_display(const Tensor& display);
+
+}  // namespace pellucid
