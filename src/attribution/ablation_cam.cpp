@@ -161,9 +161,10 @@ Method ablation_cam_method() {
 }
 
 Method recipro_cam_method() {
-  return make_cam<ReciproCamParams>("recipro-cam", "ReciproCAM",
-                                    "The score that each position of the layer reaches alone; no gradient.", kByun2024,
-                                    kNeedsTarget | kNeedsLayer, kNonNegative, recipro_cam);
+  return make_cam<ReciproCamParams>(
+      "recipro-cam", "ReciproCAM",
+      "The score that each position of the layer reaches alone, less the smallest; no gradient.", kByun2024,
+      kNeedsTarget | kNeedsLayer, kNonNegative, recipro_cam);
 }
 
 }  // namespace pellucid

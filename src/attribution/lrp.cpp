@@ -5,6 +5,8 @@
 // Rule maps and their names as in Zennit (Anders, Neumann, Samek, Müller, Lapuschkin; arXiv 2021). Relevance starts
 // from the score, as in the papers; Zennit starts from 1.
 
+#include <cmath>
+#include <cstdio>
 #include <limits>
 
 #include "attribution/relevance.h"
@@ -64,6 +66,14 @@ Attribution lrp(const Context& context, const LrpParams& p) {
   }
   a.notes = r.notes;
   a.rule_uses = r.rule_uses;
+  for (size_t i = 0; i < a.diagnostics.size(); ++i) {
+    const auto& d = a.diagnostics[i];
+    if (std::abs(d.at("relevance")) >= 0.1 * std::abs(d.at("start"))) continue;
+    char share[32];
+    std::snprintf(share, sizeof share, "%.2g %%", 100 * std::abs(d.at("relevance") / d.at("start")));
+    a.notes[i].push_back(std::string("lrp: only ") + share +
+                         " of the relevance arrives; the rest is absorbed by biases and stabilizers (result.json)");
+  }
   return a;
 }
 

@@ -136,6 +136,19 @@ const char* rule_title(RelevanceRule rule) {
   return "";
 }
 
+bool looks_at_weights(RelevanceRule rule) {
+  switch (rule) {
+    case RelevanceRule::kZero:
+    case RelevanceRule::kEpsilon:
+    case RelevanceRule::kExcitation:
+    case RelevanceRule::kPass:
+    case RelevanceRule::kGradient:
+      return false;
+    default:
+      return true;
+  }
+}
+
 /// Builds the rule map of one network and target; the rules refer to the builder and write to the balance.
 class RuleMapBuilder {
  public:
@@ -151,7 +164,12 @@ class RuleMapBuilder {
     }
     for (const RuleLine& line : rules_.lines) {
       if (line.choice.rule == RelevanceRule::kZBox && bounds_.empty()) measure_bounds();
-      add(rule_title(line.choice.rule), selector(line), balanced(ruled(line.choice)));
+      const auto matches = selector(line);
+      const auto& nodes = context_.network.graph().nodes();
+      if (!line.pattern.empty() && std::none_of(nodes.begin(), nodes.end(), matches)) {
+        balance_.idle_lines.insert(line.selector + " '" + printable(line.pattern) + "'");
+      }
+      add(rule_title(line.choice.rule), matches, balanced(ruled(line.choice)));
     }
     const RuleChoice sums{rules_.excitation ? RelevanceRule::kExcitation : RelevanceRule::kEpsilon, rules_.epsilon};
     const BackwardRule norm = balanced(ruled(sums));
@@ -200,7 +218,12 @@ class RuleMapBuilder {
     if (s == "first") return [this](const Node& n) { return order_.is_first(n); };
     if (s == "first-conv") return [this](const Node& n) { return order_.is_first_convolution(n); };
     if (s == "op") return [type = line.pattern](const Node& n) { return n.op == type; };
-    if (s == "name") return [glob = line.pattern](const Node& n) { return glob_match(glob, n.name); };
+    if (s == "name") {
+      // A block has activations and sums too; a rule about weights governs its layers with weights.
+      return [glob = line.pattern, weights = looks_at_weights(line.choice.rule)](const Node& n) {
+        return glob_match(glob, n.name) && (!weights || is_linear(n) || is_batch_norm(n));
+      };
+    }
     if (s == "conv") return is_convolution;
     if (s == "dense") return is_dense;
     if (s == "linear") return is_linear;
@@ -353,6 +376,7 @@ std::vector<std::string> notes_on(const RelevanceBalance& balance, const std::st
     return text;
   };
   std::vector<std::string> notes;
+  if (!balance.idle_lines.empty()) notes.push_back(owner + ": no node fits the rule for " + list(balance.idle_lines));
   if (!balance.gradient_nodes.empty()) {
     notes.push_back(owner + ": no rule is known for " + list(balance.gradient_nodes) +
                     "; their gradient stood in, which does not conserve relevance");

@@ -40,6 +40,7 @@ struct RelevanceBalance {
   std::set<std::string> gradient_nodes;  ///< Operators without a rule, whose VJP stood in.
   std::set<std::string> signed_nodes;    ///< What a rule for non-negative inputs met otherwise.
   std::set<std::string> passed_norms;    ///< Normalizations by the data's own statistics.
+  std::set<std::string> idle_lines;      ///< Lines by name or operator that no node fits.
   std::set<std::string> split_products;  ///< Products in which neither factor is a gate.
 };
 

@@ -337,6 +337,15 @@ TEST(RelevanceRules, UnmergedBatchNormIsAnAffineLayer) {
   EXPECT_NEAR(through(write, x, in_float64(), "batch-norm:pass", 1).values.flatten()[1].item<double>(), 1, 1e-12);
 }
 
+// A glob over a block names its activations too; the rule is for its layers with weights.
+TEST(RelevanceRules, NamesOfBlocksGovernTheirWeights) {
+  const Explainer n(random_network(Family::kPlain, 1), Random(1).normal({1, 3, 8, 8}));
+  const Attribution by_name = n.explain("lrp:composite=name(*):gamma(0.3);name(nothing*):epsilon", "0");
+  const Attribution by_kind = n.explain("lrp:composite=linear:gamma(0.3)", "0");
+  EXPECT_TRUE(at::equal(by_name.values, by_kind.values));
+  EXPECT_EQ(by_name.notes[0].at(0), "lrp: no node fits the rule for name 'nothing*'");
+}
+
 TEST(RelevanceRules, WeightRulesAreRefusedWhereThereAreNoWeights) {
   const Explainer n(random_network(Family::kPlain, 1), Random(1).normal({1, 3, 8, 8}));
   expect_error(ErrorKind::kUsage,

@@ -77,9 +77,11 @@ std::function<int(TerminalProgress&)> setup_explain(CLI::App& app, GlobalOptions
       ->type_name("NAME")
       ->allow_extra_args(false)
       ->group("What to explain");
-  app.add_option("-t,--target", request->targets,
-                 "top1, a class index or label, 'A vs B', probability:CLASS, channel:LAYER:K, unit:LAYER:K,Y,X, "
-                 "element:OUTPUT:I,J, similarity; repeat for several (default top1)")
+  app.add_option(
+         "-t,--target", request->targets,
+         "top1, a class index or label, 'A vs B', probability:CLASS, 'CLASS in X,Y,W,H' (on a dense output, a box in "
+         "pixels of the model's input), channel:LAYER:K, unit:LAYER:K,Y,X, element:OUTPUT:I,J, similarity; repeat for "
+         "several (default top1)")
       ->type_name("TARGET")
       ->allow_extra_args(false)
       ->group("What to explain");
@@ -216,7 +218,7 @@ std::function<int(TerminalProgress&)> setup_explain(CLI::App& app, GlobalOptions
         rows.push_back(std::move(row));
       }
       std::vector<std::string> header{"  method", "target", "score", "ms"};
-      if (scored) header.insert(header.end(), {"IoU", "mass", "hit"});
+      if (scored) header.insert(header.end(), {"best IoU", "mass", "hit"});
       header.emplace_back("picture");
       std::cout << text_table(header, rows, terminal_width());
     }
