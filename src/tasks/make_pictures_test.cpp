@@ -50,6 +50,14 @@ TEST(Visualize, RunsAgainFromItsResult) {
     EXPECT_TRUE(at::equal(stored, first.pictures[i].image.to(at::kDouble)));
   }
   EXPECT_FALSE(at::equal(first.pictures[1].image, first.pictures[2].image));
+
+  // What is said besides is changed.
+  again.make.steps = 3;
+  again.make.size = 40;
+  again.make.output.clear();
+  const MakeResult third = visualize(again);
+  EXPECT_EQ(third.pictures[0].steps, 3);
+  EXPECT_EQ(third.pictures[0].image.sizes(), (Shape{3, 40, 40}));
 }
 
 TEST(Visualize, PicturesAreRoundedNotStretched) {
@@ -86,6 +94,67 @@ TEST(Visualize, LadderTriesEveryPrior) {
     EXPECT_GT(p.objective, p.objective_start) << p.name;
     EXPECT_GT(p.probability, 0) << p.name;
   }
+}
+
+const std::string kPicture = PELLUCID_SOURCE_DIR "/examples/flower.png";
+
+// The changed picture stays within the bound, and its answer is another one.
+TEST(Attack, ChangesTheAnswerWithinItsBound) {
+  AttackRequest request;
+  request.make.model.path = kModel;
+  request.inputs = {kPicture};
+  for (const std::string recipe : {"fgsm", "bim", "pgd", "pgd-l2"}) {
+    request.make.recipe = recipe;
+    request.epsilon = recipe == "pgd-l2" ? 1000 : 6;
+    const MadePicture made = attack(request).pictures.at(0);
+    EXPECT_LE(recipe == "pgd-l2" ? made.change_norm : made.change_max, request.epsilon / 255 + 1e-6) << recipe;
+    EXPECT_GT(made.change_max, 1.0 / 255) << recipe;
+    EXPECT_GT(made.objective, made.objective_start) << recipe;
+    EXPECT_EQ(made.class_index, made.classes_before.at(0).index);
+  }
+  EXPECT_THROW(
+      [&] {
+        request.target = "no such class";
+        attack(request);
+      }(),
+      Error);
+}
+
+TEST(Attack, ReachesATarget) {
+  AttackRequest request;
+  request.make.model.path = kModel;
+  request.inputs = {kPicture};
+  request.target = "3";
+  request.epsilon = 24;
+  request.make.steps = 40;
+  const MadePicture made = attack(request).pictures.at(0);
+  EXPECT_EQ(made.class_index, 3);
+  EXPECT_EQ(made.rank, 1);
+  EXPECT_EQ(made.classes.at(0).index, 3);
+}
+
+TEST(Invert, FeaturesComeNearer) {
+  InvertRequest request;
+  request.make.model.path = kModel;
+  request.inputs = {kPicture};
+  request.layers = {"block1.relu"};
+  const MadePicture made = invert(request).pictures.at(0);
+  EXPECT_GT(made.objective, -0.05);
+  EXPECT_LT(made.objective_start, -0.5);
+}
+
+TEST(Dream, KeepsTheSizeAndRaisesTheLayer) {
+  DreamRequest request;
+  request.make.model.path = kModel;
+  request.make.size = 96;
+  request.inputs = {kPicture};
+  request.layer = "block3.relu";
+  const MakeResult result = dream(request);
+  const MadePicture& made = result.pictures.at(0);
+  EXPECT_EQ(std::max(made.image.size(1), made.image.size(2)), 96);
+  EXPECT_GT(made.objective, 1.5 * made.objective_start);
+  EXPECT_GE(made.image.min().item<double>(), -1e-6);
+  EXPECT_LE(made.image.max().item<double>(), 1 + 1e-6);
 }
 
 TEST(Recipe, ReadsBackWhatItPrints) {

@@ -172,14 +172,17 @@ void PictureMaker::fit(Recipe& recipe) const {
 Recipe PictureMaker::recipe(const std::string& fallback, const std::string& family) const {
   const std::string& name = options_.recipe.empty() ? fallback : options_.recipe;
   if (fs::u8path(name).extension() != ".json") return recipe(find_recipe(name, family));
-  Recipe loaded = load_recipes(name).front();
+  return stored(load_recipes(name).front());
+}
+
+Recipe PictureMaker::stored(Recipe recipe) const {
   if (options_.size > 0) {
-    loaded.width = width_;
-    loaded.height = height_;
+    recipe.width = width_;
+    recipe.height = height_;
   }
-  if (options_.steps > 0) scale_steps(loaded, options_.steps);
-  if (options_.seed > 0) loaded.seed = options_.seed;
-  return loaded;
+  if (options_.steps > 0) scale_steps(recipe, options_.steps);
+  if (options_.seed > 0) recipe.seed = options_.seed;
+  return recipe;
 }
 
 Recipe PictureMaker::recipe(const NamedRecipe& named) const {
@@ -209,9 +212,11 @@ MadePicture PictureMaker::make(const PictureJob& job, size_t index, size_t count
   const SynthesisResult result = synthesize(job.recipe, {model_.network, model_.card, job.pictures, {}, &part, {}});
   made.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   made.image = result.image[0].contiguous();
-  made.objective_start = result.objective_start[0];
-  made.objective = result.objective[0];
-  made.robust_objective = result.robust_objective[0];
+  // A single objective is reported in its own unit; only the sign says whether it was to fall.
+  const double unit = job.recipe.objectives.size() == 1 ? std::abs(job.recipe.objectives[0].weight) : 1;
+  made.objective_start = result.objective_start[0] / unit;
+  made.objective = result.objective[0] / unit;
+  made.robust_objective = result.robust_objective[0] / unit;
   made.steps = result.steps;
   if (!result.problem.empty()) made.notes.push_back("stopped early: " + result.problem);
   if (result.interrupted) made.notes.emplace_back("interrupted: the picture is not finished");

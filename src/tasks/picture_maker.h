@@ -29,6 +29,8 @@ class PictureMaker {
   /// The recipe of a verb by the options: by name or from a file, with size, steps and seed.
   Recipe recipe(const std::string& fallback, const std::string& family) const;
   Recipe recipe(const NamedRecipe& named) const;
+  /// One from a file, with what the options say otherwise.
+  Recipe stored(Recipe recipe) const;
   const LayerTable& layers() const { return layers_; }
   int64_t num_classes() const;
 

@@ -168,7 +168,7 @@ MakeResult visualize(const VisualizeRequest& request, Progress* progress) {
     if (stored[i].objectives.empty())
       throw_usage("the recipe names no objective; name a class or a layer and channels");
     PictureJob job;
-    job.recipe = stored[i];
+    job.recipe = maker.stored(stored[i]);
     job.title = stored[i].objectives.front().part;
     job.subtitle = stored[i].name;
     job.name = file_name_from(job.title) + (stored.size() > 1 ? "." + std::to_string(i) : "");
