@@ -360,7 +360,8 @@ TEST(FeatureScores, SayWhatTheirValuesShouldSumTo) {
       const double expected = change[i].item<double>();
       EXPECT_NEAR(d.at("score_difference"), expected, 1e-10) << method;
       EXPECT_NEAR(d.at("attribution_sum"), a.map[i].sum().item<double>() / 16, 1e-9) << method;  // cells of 4 by 4
-      if (method != "feature-ablation") EXPECT_NEAR(d.at("attribution_sum"), expected, 1e-9) << method;
+      if (method == "feature-ablation") continue;
+      EXPECT_NEAR(d.at("attribution_sum"), expected, 1e-9) << method;
     }
   }
 }

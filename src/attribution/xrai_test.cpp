@@ -160,7 +160,7 @@ TEST(Xrai, StopsBetweenAdditions) {
   };
   expect_error(ErrorKind::kInterrupted, "interrupted",
                [&] { attribute(MethodCall::parse("xrai:steps=1,segments=slic:1"), context); });
-  expect_error(ErrorKind::kUsage, "xrai: dilation is '0.2'; it must be between 0 and 0.1 (default 0.0224)",
+  expect_error(ErrorKind::kUsage, "xrai: dilation is '0.2'; it must be a number between 0 and 0.1 (default 0.0224)",
                [&] { n.explain("xrai:dilation=0.2", "1"); });
 }
 
