@@ -34,7 +34,8 @@ struct AxiomReport {
 };
 
 struct AxiomOptions {
-  std::vector<std::string> only = {};  ///< Axiom ids; empty: all.
+  std::vector<std::string> only = {};      ///< Axiom ids; empty: all.
+  std::vector<std::string> pictures = {};  ///< What the pictures are called in findings; empty: by their number.
   int64_t features = 32;               ///< Features tried for sensitivity (a).
   int64_t pairs = 2;                   ///< Pairs of pixels tried for symmetry.
   int64_t border = 4;                  ///< Pixels added on every side for sensitivity (b).
