@@ -101,9 +101,8 @@ class Coco final : public Annotations::Source {
                       " pixels, but the photo has " + size_text(width, height));
       }
       const int64_t pixels = int64_t{width} * height;
-      one.mask =
-          mask_from_runs(shape.compressed.empty() ? shape.runs : runs_from_text(shape.compressed, pixels, where),
-                         height, width, where);
+      one.mask = mask_from_runs(shape.compressed.empty() ? shape.runs : runs_from_text(shape.compressed, pixels, where),
+                                height, width, where);
     } else if (!shape.polygons.empty()) {
       one.mask = Image(width, height, 1);
       size_t vertices = 0;

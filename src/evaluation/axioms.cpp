@@ -130,8 +130,7 @@ class Trial {
 
   void completeness(Finding& finding) const {
     const Attribution a = explain(one_);
-    const std::optional<OwnBalance> own =
-        a.diagnostics.empty() ? std::nullopt : own_balance(a.diagnostics.front());
+    const std::optional<OwnBalance> own = a.diagnostics.empty() ? std::nullopt : own_balance(a.diagnostics.front());
     if (!own && needs_own_balance(*call_.method)) {
       return finding.skip(call_.method->id + " does not say what its values add up to");
     }
@@ -221,10 +220,9 @@ class Trial {
       const int64_t i = pair[0].item<int64_t>(), j = pair[1].item<int64_t>();
       attempt(finding, [&] {
         Tensor planes = to_planes(one_, one_.input).clone();
-        const Network network(
-            symmetrized(one_.network.graph(), one_.target.value(), i, j, height_, width_, planes.size(1),
-                        one_.card.channels_first),
-            one_.network.options());
+        const Network network(symmetrized(one_.network.graph(), one_.target.value(), i, j, height_, width_,
+                                          planes.size(1), one_.card.channels_first),
+                              one_.network.options());
         Tensor flat = planes.view({planes.size(0), planes.size(1), -1});
         flat.select(2, i).copy_(flat.select(2, j).clone());
         const Rebound other(without_layers(), network, from_planes(one_, planes).contiguous(), *target);

@@ -221,7 +221,7 @@ TEST(Axioms, FindingsNameThePicture) {
 
 // Height and width open, channels last: the symmetric model needs the number of channels, which the picture tells.
 TEST(Axioms, SymmetryOfAModelThatSaysNothingOfItsInput) {
-  LayerBuilder b(1, {-1, -1, -1, 3});
+  LayerBuilder b(1, {-1, -1, -1, -1});
   b.graph.node("Transpose", {"x"}, {"planes"}, {{"perm", std::vector<int64_t>{0, 3, 1, 2}}});
   b.graph.constant("w", Random(2).normal({4, 3, 3, 3}));
   b.graph.node("Conv", {"planes", "w"}, {"c"}, {{"pads", std::vector<int64_t>{1, 1, 1, 1}}});

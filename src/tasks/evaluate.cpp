@@ -224,8 +224,8 @@ class SetEvaluator {
       source_index_.push_back(indices[i]);
       set_.pictures.push_back({batch.pictures[i].picture.name, batch.pictures[i].seed, batch.target->class_index(row),
                                batch.target->description(row),
-                               probability.defined() ? probability[row].item<double>() : -1,
-                               batch.pictures[i].file, batch.pictures[i].truth});
+                               probability.defined() ? probability[row].item<double>() : -1, batch.pictures[i].file,
+                               batch.pictures[i].truth});
     }
     return batch;
   }

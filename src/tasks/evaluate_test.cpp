@@ -144,8 +144,12 @@ EvaluateRequest annotated(const test::TemporaryFolder& folder, const nlohmann::j
   return request;
 }
 nlohmann::json annotation(int id, int category, const std::vector<int>& box, bool crowd = false) {
-  return {{"id", id},     {"image_id", 1},           {"category_id", category},
-          {"bbox", box}, {"iscrowd", crowd ? 1 : 0}, {"area", box[2] * box[3]}};
+  return {{"id", id},
+          {"image_id", 1},
+          {"category_id", category},
+          {"bbox", box},
+          {"iscrowd", crowd ? 1 : 0},
+          {"area", box[2] * box[3]}};
 }
 
 // A label may look like the number of another class, or be the label of several.
