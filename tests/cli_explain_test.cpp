@@ -229,7 +229,7 @@ TEST_F(Cli, SegmentsAreWrittenScoredAndRecorded) {
     const Image mask = decode_mask(folder.file("o/" + s["mask"].get<std::string>()));
     const Image truth = decode_mask(kMask);
     ASSERT_EQ(mask.width, 256);
-    const Rect box = mask_box(mask);
+    const Rect box = bounding_box(mask);
     EXPECT_EQ(s["box"]["x"], box.x);
     EXPECT_EQ(s["box"]["width"], box.width);
     EXPECT_NEAR(s["iou"].get<double>(), mask_iou(mask, truth), 1e-12);

@@ -13,7 +13,8 @@ namespace pellucid {
 
 /// Where the truth about pictures of the user's own comes from.
 enum class AnnotationFormat {
-  kAuto,          ///< Told by the path: a .json file is kCoco; a folder with .xml files kVoc, else kMasks.
+  kAuto,          ///< Told by the path: a .json file is kCoco; a folder with .xml files kVoc, one that is called
+                  ///< SegmentationClass kVocClassMasks, else kMasks.
   kMasks,         ///< Folder of pictures, one per photo with its stem: above 127 is inside. No classes.
   kCoco,          ///< COCO instances: categories, boxes, polygons, run lengths (plain or compressed).
   kVoc,           ///< Folder of Pascal VOC annotations (XML), one per photo with its stem: boxes.
@@ -64,6 +65,11 @@ class Annotations {
   /// by the file name; when several photos of the file share it, by the longest end of the path. Empty when the file or
   /// folder says nothing about the photo. Throws Error(kInvalidInput) when what it says does not fit the size.
   std::vector<Annotation> of(const std::string& photo, int width, int height) const;
+  /// 255 where the data set does not say what a pixel is (the borders in VOC's class masks), 1 channel, of the photo's
+  /// size; empty image when it says something about all of them. Throws likewise.
+  Image unknown(const std::string& photo, int width, int height) const;
+  /// The file that `of` reads for this photo, of folders with one for each; else empty.
+  std::string file_of(const std::string& photo) const;
 
   struct Source;
 
@@ -94,8 +100,9 @@ AnnotationBox box_in_view(const AnnotationBox& box, const ModelView& view);
 /// height * width. Throws Error(kInvalidInput), beginning with `where`.
 Image mask_from_runs(const std::vector<int64_t>& counts, int height, int width, const std::string& where);
 /// The numbers in COCO's compressed string: 5 bits a character from '0', low bits first, bit 6 continues, two's
-/// complement, and from the fourth number on the difference to the one two before. Throws likewise.
-std::vector<int64_t> runs_from_text(std::string_view text, const std::string& where);
+/// complement, and from the fourth number on the difference to the one two before. Throws likewise, also when there are
+/// more numbers than `pixels` + 1, which no mask of so many pixels needs.
+std::vector<int64_t> runs_from_text(std::string_view text, int64_t pixels, const std::string& where);
 /// Adds to the mask the pixels whose middle lies within the polygon x0, y0, x1, y1, ... (even-odd rule).
 void fill_polygon(Image& mask, const std::vector<float>& polygon);
 

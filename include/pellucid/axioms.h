@@ -34,10 +34,11 @@ struct AxiomReport {
 };
 
 struct AxiomOptions {
-  std::vector<std::string> only = {};  ///< Axiom ids; empty: all.
-  int64_t features = 32;               ///< Features tried for sensitivity (a).
-  int64_t pairs = 2;                   ///< Pairs of pixels tried for symmetry.
-  int64_t border = 4;                  ///< Pixels added on every side for sensitivity (b).
+  std::vector<std::string> only = {};      ///< Axiom ids; empty: all.
+  std::vector<std::string> pictures = {};  ///< What the pictures are called in findings; empty: by their number.
+  int64_t features = 32;                   ///< Features tried for sensitivity (a).
+  int64_t pairs = 2;                       ///< Pairs of pixels tried for symmetry.
+  int64_t border = 4;                      ///< Pixels added on every side for sensitivity (b).
   /// Largest deviation relative to the largest value of the map; 0 takes 1e-6 in float64 and 1e-3 below, since a
   /// rectifier near zero may switch in another order of sums.
   double tolerance = 0;

@@ -40,7 +40,7 @@ struct EvaluateRequest {
   RunOptions run;      ///< Pictures of the user's own; none with a suite.
   std::string suite;
   std::string truth;    ///< For own pictures: folder of masks, COCO JSON, or Pascal VOC folder; may be empty.
-  std::string methods;  ///< Empty: the suite's, or saliency,grad-cam,random.
+  std::string methods;  ///< Empty: the suite's, or saliency,integrated-gradients,grad-cam,random.
   std::string metrics;  ///< Empty: the suite's, or all that need no more than there is.
   std::vector<std::string> layers;  ///< For the CAM family, as in ExplainRequest.
   std::string target = "truth";     ///< For own pictures: the annotated class, or as in Target::parse.
@@ -79,6 +79,7 @@ struct EvaluatedPicture {
   int64_t class_index = -1;
   std::string target;
   double probability = -1;
+  UsedFile file, truth;  ///< Of own pictures; the truth's where each has a file of its own.
 };
 struct EvaluatedSet {
   std::string name;  ///< Of the generated set, or "pictures".
@@ -95,6 +96,8 @@ struct EvaluateResult {
   std::vector<std::string> notes;
   int64_t num_failed = 0;  ///< Own pictures or annotations that could not be read.
   std::vector<std::string> errors;
+  UsedFile truth;             ///< When it is one file.
+  UsedFile label_randomized;  ///< The network trained on shuffled labels.
   std::string json, table_file, report_file, result_file;
 };
 /// Explains every picture by every method, judges each map by every metric, and writes table.csv (one row per set,

@@ -90,7 +90,4 @@ std::vector<int64_t> permutation(int64_t count, uint64_t seed, uint64_t index);
 /// never share more than one. Throws Error(kUsage) for anything else.
 int bird_variant(int label, const std::string& part);
 
-/// The smallest rectangle around the pixels above 127; empty when there are none.
-Rect bounding_box(const Image& mask);
-
 }  // namespace pellucid

@@ -35,6 +35,10 @@ struct MetricContext {
   Tensor others = {};                 ///< [H,W], nonzero on objects of other classes than the target's.
   std::vector<TruthPart> parts = {};  ///< Parts of known importance.
   std::string baseline = {};          ///< The baseline of the method that made the map ("black"); empty: none.
+  const Method* method = nullptr;     ///< That made the map, where it is known.
+  /// What the method said about the picture (Attribution::diagnostics). "attribution_sum" and "score_difference" are
+  /// what a complete method makes equal, against the reference it was really run with.
+  std::map<std::string, double> diagnostics = {};
   /// Makes the map again, for other pictures or another network. Same method, same parameters.
   std::function<Attribution(const Context&)> explain = {};
   /// The same architecture trained on shuffled labels, for data randomization.

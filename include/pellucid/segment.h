@@ -40,7 +40,7 @@ Segment segment_box(const std::vector<float>& map, int width, int height, double
 Image cut_out(const Image& photo, const Image& mask);
 
 /// The box around what is above 127; width 0 when nothing is.
-Rect mask_box(const Image& mask);
+Rect bounding_box(const Image& mask);
 /// Intersection over union; 0 when both are empty. Masks must have the same size.
 double box_iou(const Rect& a, const Rect& b);
 double mask_iou(const Image& a, const Image& b);

@@ -8,6 +8,8 @@ namespace pellucid {
 struct Annotations::Source {
   virtual ~Source() = default;
   virtual std::vector<Annotation> of(const std::string& photo, int width, int height) const = 0;
+  virtual Image unknown(const std::string&, int, int) const { return {}; }
+  virtual std::string file_of(const std::string&) const { return {}; }
   std::vector<std::string> classes;
 };
 

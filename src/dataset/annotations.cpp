@@ -28,6 +28,8 @@ AnnotationFormat told_by_path(const std::string& path) {
   if (!fs::is_directory(p, ec)) return AnnotationFormat::kCoco;
   for (fs::directory_iterator it(p, ec); !ec && it != fs::directory_iterator(); it.increment(ec))
     if (it->path().extension() == ".xml") return AnnotationFormat::kVoc;
+  const fs::path name = p.has_filename() ? p.filename() : p.parent_path().filename();
+  if (name == "SegmentationClass") return AnnotationFormat::kVocClassMasks;
   return AnnotationFormat::kMasks;
 }
 
@@ -73,6 +75,12 @@ std::vector<Annotation> Annotations::of(const std::string& photo, int width, int
   if (width < 1 || height < 1) throw_usage("annotations: the size of the photo must be positive");
   return source_->of(photo, width, height);
 }
+
+Image Annotations::unknown(const std::string& photo, int width, int height) const {
+  return source_->unknown(photo, width, height);
+}
+
+std::string Annotations::file_of(const std::string& photo) const { return source_->file_of(photo); }
 
 void check_room_for_masks(const std::string& where, size_t count, int width, int height) {
   constexpr uint64_t kMostBytes = uint64_t{4} << 30;
@@ -167,7 +175,7 @@ Image mask_from_runs(const std::vector<int64_t>& counts, int height, int width, 
   return mask;
 }
 
-std::vector<int64_t> runs_from_text(std::string_view text, const std::string& where) {
+std::vector<int64_t> runs_from_text(std::string_view text, int64_t pixels, const std::string& where) {
   constexpr int kBits = 5, kMost = 7;  // 35 bits: more pixels than any picture has
   std::vector<int64_t> counts;
   for (size_t i = 0; i < text.size();) {
@@ -185,6 +193,10 @@ std::vector<int64_t> runs_from_text(std::string_view text, const std::string& wh
     if (counts.size() > 2) value += counts[counts.size() - 2];
     if (value < 0 || value > int64_t{1} << (kBits * kMost)) {
       throw_invalid(where + ": the compressed run lengths are damaged at character " + std::to_string(i));
+    }
+    // A run covers a pixel or more, but for the first, which is 0 when the mask begins inside.
+    if (static_cast<int64_t>(counts.size()) > pixels) {
+      throw_invalid(where + ": there are more run lengths than the " + std::to_string(pixels) + " pixels need");
     }
     counts.push_back(value);
   }

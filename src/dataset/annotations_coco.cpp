@@ -9,6 +9,7 @@
 #include "dataset/annotation_source.h"
 #include "pellucid/error.h"
 #include "pellucid/files.h"
+#include "pellucid/segment.h"
 #include "pellucid/text.h"
 
 namespace pellucid {
@@ -99,8 +100,9 @@ class Coco final : public Annotations::Source {
         throw_invalid(where + ": its run lengths are for " + size_text(shape.run_width, shape.run_height) +
                       " pixels, but the photo has " + size_text(width, height));
       }
-      one.mask = mask_from_runs(shape.compressed.empty() ? shape.runs : runs_from_text(shape.compressed, where), height,
-                                width, where);
+      const int64_t pixels = int64_t{width} * height;
+      one.mask = mask_from_runs(shape.compressed.empty() ? shape.runs : runs_from_text(shape.compressed, pixels, where),
+                                height, width, where);
     } else if (!shape.polygons.empty()) {
       one.mask = Image(width, height, 1);
       size_t vertices = 0;
@@ -119,19 +121,9 @@ class Coco final : public Annotations::Source {
   }
 
   static AnnotationBox box_around(const Image& mask) {
-    int left = mask.width, top = mask.height, right = 0, bottom = 0;
-    for (int y = 0; y < mask.height; ++y) {
-      for (int x = 0; x < mask.width; ++x) {
-        if (*mask.at(x, y) == 0) continue;
-        left = std::min(left, x);
-        right = std::max(right, x + 1);
-        top = std::min(top, y);
-        bottom = std::max(bottom, y + 1);
-      }
-    }
-    if (right == 0) return {};
-    return {static_cast<double>(left), static_cast<double>(top), static_cast<double>(right - left),
-            static_cast<double>(bottom - top)};
+    const Rect box = bounding_box(mask);
+    return {static_cast<double>(box.x), static_cast<double>(box.y), static_cast<double>(box.width),
+            static_cast<double>(box.height)};
   }
 
   /// Longest common end of two paths, in components.

@@ -45,10 +45,10 @@ TEST(Annotations, PlainRunsGoDownTheColumns) {
 // the fifth 5 - 40 = -35, whose low five bits are 29, then -2, whose low five bits are 30 and end it since bit 5 is
 // set: '0' + (29 | 32) = 'm' and '0' + 30 = 'N'.
 TEST(Annotations, CompressedRunsAreReadAsCocoWritesThem) {
-  EXPECT_EQ(runs_from_text("61X13mN", "here"), (std::vector<int64_t>{6, 1, 40, 4, 5}));
+  EXPECT_EQ(runs_from_text("61X13mN", 100, "here"), (std::vector<int64_t>{6, 1, 40, 4, 5}));
   // 20 has bit 5 set, so that a second character must say that it is positive: '0' + (20 | 32) = 'd' and '0'.
-  EXPECT_EQ(runs_from_text("d0", "here"), (std::vector<int64_t>{20}));
-  EXPECT_EQ(runs_from_text("", "here"), (std::vector<int64_t>{}));
+  EXPECT_EQ(runs_from_text("d0", 100, "here"), (std::vector<int64_t>{20}));
+  EXPECT_EQ(runs_from_text("", 100, "here"), (std::vector<int64_t>{}));
 }
 
 // Reference: the encoder as the format describes it, written out the other way around.
@@ -74,7 +74,7 @@ TEST(Annotations, CompressedRunsSurviveTheRoundTrip) {
       state = state * 6364136223846793005ULL + 1442695040888963407ULL;
       counts.push_back(static_cast<int64_t>((state >> 33) % (uint64_t{1} << (1 + i % 27))));
     }
-    EXPECT_EQ(runs_from_text(compressed(counts), "here"), counts);
+    EXPECT_EQ(runs_from_text(compressed(counts), 100000, "here"), counts);
   }
 }
 
@@ -87,10 +87,15 @@ TEST(Annotations, DamagedRunsAreRefused) {
   bad("x: run 2 of 3 is -1; 10 of 4x3 pixels are left", [] { mask_from_runs({2, -1, 11}, 3, 4, "x"); });
   bad("x: run 1 of 1 is 9223372036854775807; 12 of 4x3 pixels are left",
       [] { mask_from_runs({INT64_MAX}, 3, 4, "x"); });
-  bad("x: the compressed run lengths are damaged at character 2", [] { runs_from_text("6 ", "x"); });
-  bad("x: the compressed run lengths are damaged at character 3", [] { runs_from_text("6X", "x"); });
-  bad("x: the compressed run lengths are damaged at character 8", [] { runs_from_text("XXXXXXXXXX", "x"); });
-  bad("x: the compressed run lengths are damaged at character 1", [] { runs_from_text("N", "x"); });  // -2
+  bad("x: the compressed run lengths are damaged at character 2", [] { runs_from_text("6 ", 100, "x"); });
+  bad("x: the compressed run lengths are damaged at character 3", [] { runs_from_text("6X", 100, "x"); });
+  bad("x: the compressed run lengths are damaged at character 8", [] { runs_from_text("XXXXXXXXXX", 100, "x"); });
+  bad("x: the compressed run lengths are damaged at character 1", [] { runs_from_text("N", 100, "x"); });  // -2
+  // One character makes eight bytes: as many as a mask of 2 x 2 pixels may have, and one more.
+  EXPECT_EQ(runs_from_text("01111", 4, "x").size(), 5u);
+  bad("x: there are more run lengths than the 4 pixels need", [] { runs_from_text("011111", 4, "x"); });
+  bad("x: there are more run lengths than the 4 pixels need",
+      [] { runs_from_text(std::string(1 << 20, '0'), 4, "x"); });
 }
 
 TEST(Annotations, PolygonsFillThePixelsWhoseMiddleIsInside) {

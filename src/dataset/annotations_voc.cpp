@@ -11,6 +11,7 @@
 #include "pellucid/error.h"
 #include "pellucid/files.h"
 #include "pellucid/ground_truth.h"
+#include "pellucid/segment.h"
 #include "pellucid/text.h"
 
 namespace pellucid {
@@ -28,7 +29,7 @@ class Voc final : public Annotations::Source {
   explicit Voc(std::string folder) : folder_(std::move(folder)) {}
 
   std::vector<Annotation> of(const std::string& photo, int width, int height) const override {
-    const std::string path = file_of_stem(folder_, photo, {".xml"});
+    const std::string path = file_of(photo);
     if (path.empty()) return {};
     const std::string name = printable(fs::u8path(path).filename().string());
     const XmlElement root = parse_xml(read_file(path, kMostXmlBytes), name);
@@ -50,6 +51,8 @@ class Voc final : public Annotations::Source {
       if (child.name == "object") result.push_back(object(child, name, width, height));
     return result;
   }
+
+  std::string file_of(const std::string& photo) const override { return file_of_stem(folder_, photo, {".xml"}); }
 
  private:
   static const XmlElement& needed(const XmlElement& parent, const char* key, const std::string& name) {
@@ -108,19 +111,45 @@ class Masks final : public Annotations::Source {
   }
 
   std::vector<Annotation> of(const std::string& photo, int width, int height) const override {
-    const std::string path =
-        file_of_stem(folder_, photo, {".png", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".pgm", ".jpg", ".jpeg"});
+    const std::string path = file_of(photo);
     if (path.empty()) return {};
-    const Image picture = voc_ ? decode_image(path, limits_) : decode_mask(path, limits_);
-    const std::string name = printable(fs::u8path(path).filename().string());
-    if (picture.width != width || picture.height != height) {
-      throw_invalid(name + ": the mask has " + size_text(picture.width, picture.height) +
-                    " pixels, but the photo has " + size_text(width, height));
+    const Image picture = read(path, width, height);
+    return voc_ ? class_masks(picture, name_of(path)) : one_mask(picture);
+  }
+
+  Image unknown(const std::string& photo, int width, int height) const override {
+    const std::string path = voc_ ? file_of(photo) : std::string();
+    if (path.empty()) return {};
+    const Image picture = read(path, width, height);
+    Image border(width, height, 1);
+    for (int y = 0; y < height; ++y) {
+      for (int x = 0; x < width; ++x) {
+        const uint8_t* p = picture.at(x, y);
+        if (Color{p[0], p[1], p[2]} == kBorder) *border.at(x, y) = 255;
+      }
     }
-    return voc_ ? class_masks(picture, name) : one_mask(picture);
+    return border;
+  }
+
+  std::string file_of(const std::string& photo) const override {
+    return file_of_stem(folder_, photo, {".png", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".pgm", ".jpg", ".jpeg"});
   }
 
  private:
+  /// Of the border between things, which belongs to none.
+  static constexpr Color kBorder{224, 224, 192};
+
+  static std::string name_of(const std::string& path) { return printable(fs::u8path(path).filename().string()); }
+
+  Image read(const std::string& path, int width, int height) const {
+    Image picture = voc_ ? decode_image(path, limits_) : decode_mask(path, limits_);
+    if (picture.width != width || picture.height != height) {
+      throw_invalid(name_of(path) + ": the mask has " + size_text(picture.width, picture.height) +
+                    " pixels, but the photo has " + size_text(width, height));
+    }
+    return picture;
+  }
+
   static Annotation with_box(Annotation one) {
     const Rect box = bounding_box(one.mask);
     one.box = {static_cast<double>(box.x), static_cast<double>(box.y), static_cast<double>(box.width),
@@ -138,7 +167,7 @@ class Masks final : public Annotations::Source {
 
   static std::vector<Annotation> class_masks(const Image& picture, const std::string& name) {
     const int num_classes = static_cast<int>(voc_classes().size());
-    std::map<Color, int> numbers{{Color{224, 224, 192}, 0}};  // the border between things belongs to none
+    std::map<Color, int> numbers{{kBorder, 0}};
     for (int number = 0; number <= num_classes; ++number) numbers[voc_color(number)] = number;
     std::map<int, Annotation> found;
     for (int y = 0; y < picture.height; ++y) {

@@ -8,6 +8,7 @@
 #include "dataset/ground_truth.h"
 #include "dataset/render_backdrop.h"
 #include "pellucid/error.h"
+#include "pellucid/segment.h"
 
 namespace pellucid {
 namespace {

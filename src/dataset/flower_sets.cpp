@@ -7,6 +7,7 @@
 #include "dataset/ground_truth.h"
 #include "pellucid/error.h"
 #include "pellucid/flowers.h"
+#include "pellucid/segment.h"
 
 namespace pellucid {
 namespace {

@@ -105,19 +105,4 @@ std::vector<int64_t> permutation(int64_t count, uint64_t seed, uint64_t index) {
   return order;
 }
 
-Rect bounding_box(const Image& mask) {
-  int left = mask.width, top = mask.height, right = -1, bottom = -1;
-  for (int y = 0; y < mask.height; ++y) {
-    for (int x = 0; x < mask.width; ++x) {
-      if (*mask.at(x, y) <= 127) continue;
-      left = std::min(left, x);
-      right = std::max(right, x);
-      top = std::min(top, y);
-      bottom = std::max(bottom, y);
-    }
-  }
-  if (right < 0) return {};
-  return {left, top, right - left + 1, bottom - top + 1};
-}
-
 }  // namespace pellucid

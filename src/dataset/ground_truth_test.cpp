@@ -6,6 +6,7 @@
 #include <map>
 
 #include "pellucid/flowers.h"
+#include "pellucid/segment.h"
 #include "support/expect_error.h"
 
 namespace pellucid {

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "dataset/ground_truth.h"
+#include "pellucid/segment.h"
 
 namespace pellucid {
 namespace {

@@ -10,6 +10,7 @@
 
 #include "attribution/baseline.h"
 #include "attribution/method.h"
+#include "evaluation/metric.h"
 #include "evaluation/rebound.h"
 #include "graph/rewrites.h"
 #include "pellucid/error.h"
@@ -129,11 +130,16 @@ class Trial {
 
   void completeness(Finding& finding) const {
     const Attribution a = explain(one_);
-    const double sum = a.values.to(at::kCPU, at::kDouble).sum().item<double>();
-    const double difference = score(one_, one_.input) - baseline_score(a);
+    const std::optional<OwnBalance> own = a.diagnostics.empty() ? std::nullopt : own_balance(a.diagnostics.front());
+    if (!own && needs_own_balance(*call_.method)) {
+      return finding.skip(call_.method->id + " does not say what its values add up to");
+    }
+    const double sum = own ? own->sum : a.values.to(at::kCPU, at::kDouble).sum().item<double>();
+    const double difference = own ? own->difference : score(one_, one_.input) - baseline_score(a);
     const double gap = std::abs(sum - difference);
     const std::string what = picture() + ": attributions sum to " + short_number(sum) + ", scores differ by " +
-                             short_number(difference) + " from " + baseline_name(a);
+                             short_number(difference) + " from " +
+                             (own ? "the method's own reference" : baseline_name(a));
     finding.add(difference == 0 ? gap : gap / std::abs(difference), what);
   }
 
@@ -213,10 +219,10 @@ class Trial {
       const Tensor pair = at::randperm(height_ * width_, generator, at::TensorOptions(at::kLong));
       const int64_t i = pair[0].item<int64_t>(), j = pair[1].item<int64_t>();
       attempt(finding, [&] {
-        const Network network(
-            symmetrized(one_.network.graph(), one_.target.value(), i, j, height_, width_, one_.card.channels_first),
-            one_.network.options());
         Tensor planes = to_planes(one_, one_.input).clone();
+        const Network network(symmetrized(one_.network.graph(), one_.target.value(), i, j, height_, width_,
+                                          planes.size(1), one_.card.channels_first),
+                              one_.network.options());
         Tensor flat = planes.view({planes.size(0), planes.size(1), -1});
         flat.select(2, i).copy_(flat.select(2, j).clone());
         const Rebound other(without_layers(), network, from_planes(one_, planes).contiguous(), *target);
@@ -286,7 +292,10 @@ class Trial {
     return c;
   }
 
-  std::string picture() const { return "picture " + std::to_string(image_); }
+  std::string picture() const {
+    const auto i = static_cast<size_t>(image_);
+    return "picture " + (i < options_.pictures.size() ? options_.pictures[i] : std::to_string(image_));
+  }
 
   static double score(const Context& c, const Tensor& input) {
     return scores(c, input, {0}).to(at::kCPU, at::kDouble)[0].item<double>();

@@ -176,6 +176,65 @@ TEST(Axioms, GradientOnATrainedNetworkInFloat32) {
   EXPECT_EQ(check_one("implementation-invariance", "guided-backprop", net.context()).verdict, Verdict::kFails);
 }
 
+/// Paints half of the score on every pixel, as methods of regions do, and says what was shared out when asked to.
+Method painted(const char* family, bool says) {
+  Method m = *MethodCall::parse("gradient").method;
+  m.id = "painted";
+  m.family = family;
+  m.run = [says](const Context& context, const ParamMap&) {
+    Attribution a;
+    a.values = at::ones_like(context.input);
+    a.map = a.values.sum(1);
+    a.reduction = "sum";
+    a.diagnostics.resize(static_cast<size_t>(context.input.size(0)));
+    a.notes.resize(a.diagnostics.size());
+    if (says) a.diagnostics[0] = {{"attribution_sum", 4}, {"score_difference", 4}};
+    return a;
+  };
+  return m;
+}
+
+// One region of many pixels sums to many times what it was given; only the method knows that it was given it once.
+TEST(Axioms, CompletenessIsAskedAgainstTheMethodsOwnReference) {
+  const Explainer net(test::random_network(Family::kPlain, 5), Random(6).normal({1, 3, 10, 10}));
+  const auto tried = [&](const Method& method) {
+    AxiomOptions options;
+    options.only = {"completeness"};
+    return check_axioms(MethodCall{&method, {}}, net.context(), options).at(0);
+  };
+  const Method silent = painted("perturbation", false), saying = painted("perturbation", true);
+  EXPECT_EQ(tried(silent).verdict, Verdict::kDoesNotApply);
+  EXPECT_EQ(tried(silent).finding, "painted does not say what its values add up to");
+  EXPECT_EQ(tried(saying).verdict, Verdict::kHolds) << tried(saying).finding;
+  EXPECT_EQ(tried(painted("gradient", false)).verdict, Verdict::kFails);
+}
+
+// Each picture is called by its name where it has one.
+TEST(Axioms, FindingsNameThePicture) {
+  const Explainer net(test::random_network(Family::kPlain, 5), Random(6).normal({1, 3, 10, 10}));
+  AxiomOptions options;
+  options.only = {"completeness"};
+  options.pictures = {"flower"};
+  const AxiomReport r = check_axioms(MethodCall::parse("gradient"), net.context(), options).at(0);
+  EXPECT_EQ(r.finding.rfind("picture flower: attributions sum to", 0), 0u) << r.finding;
+}
+
+// Height and width open, channels last: the symmetric model needs the number of channels, which the picture tells.
+TEST(Axioms, SymmetryOfAModelThatSaysNothingOfItsInput) {
+  LayerBuilder b(1, {-1, -1, -1, -1});
+  b.graph.node("Transpose", {"x"}, {"planes"}, {{"perm", std::vector<int64_t>{0, 3, 1, 2}}});
+  b.graph.constant("w", Random(2).normal({4, 3, 3, 3}));
+  b.graph.node("Conv", {"planes", "w"}, {"c"}, {{"pads", std::vector<int64_t>{1, 1, 1, 1}}});
+  b.graph.node("Relu", {"c"}, {"r"});
+  b.graph.node("GlobalAveragePool", {"r"}, {"pool"});
+  b.graph.node("Flatten", {"pool"}, {"logits"});
+  ModelCard card;
+  card.channels_first = false;
+  const Explainer net(b.finish("logits"), Random(6).normal({1, 6, 5, 3}), test::in_float64(), card);
+  const AxiomReport r = check_one("symmetry", "gradient", net.context("0"));
+  EXPECT_EQ(r.tried, 2) << r.finding;
+}
+
 TEST(Axioms, DoNotApplyWhereTheyMakeNoSense) {
   const Explainer net(test::random_network(Family::kPlain, 5), Random(6).normal({1, 3, 10, 10}));
   const AxiomReport layer = check_one("sensitivity-a", "grad-cam", net.context("top1", {"map"}));

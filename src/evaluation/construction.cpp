@@ -1,8 +1,10 @@
 // Metrics for pictures whose truth is known by construction: how much each part matters, and which objects are there
 // besides the one asked for.
 
+#include <algorithm>
 #include <cmath>
 
+#include "attribution/method.h"
 #include "evaluation/metric.h"
 #include "pellucid/error.h"
 #include "pellucid/similarity.h"
@@ -19,12 +21,8 @@ constexpr Paper kArras2022{"arras2022", "Arras, Osman, Samek",
                            "Explanations",
                            "Information Fusion", 2022};
 
-struct NoParameters {};
-template <class V>
-void describe(V&, NoParameters&) {}
-
 /// Sum of the map over each part, in the order of the parts that are seen.
-MetricResult part_ranks(const MetricContext& context, const NoParameters&) {
+MetricResult part_ranks(const MetricContext& context, const NoParams&) {
   const Tensor map = judged_map(context);
   std::vector<double> attribution, importance;
   double discriminative = 0, all = 0;
@@ -57,11 +55,13 @@ MetricResult part_ranks(const MetricContext& context, const NoParameters&) {
   return result;
 }
 
-MetricResult class_discrimination(const MetricContext& context, const NoParameters&) {
+MetricResult class_discrimination(const MetricContext& context, const NoParams&) {
   const Tensor map = at::relu(judged_map(context));
-  const Tensor own = context.mask.to(at::kCPU).to(at::kBool), others = context.others.to(at::kCPU).to(at::kBool);
+  const Tensor own = context.mask.to(at::kCPU).to(at::kBool);
+  // What two things share is the asked one's.
+  const Tensor others = context.others.to(at::kCPU).to(at::kBool).logical_and(own.logical_not());
   const double mine = map.masked_select(own).sum().item<double>();
-  const double theirs = map.masked_select(others.logical_and(own.logical_not())).sum().item<double>();
+  const double theirs = map.masked_select(others).sum().item<double>();
   MetricResult result;
   if (!(mine + theirs > 0)) {
     result.degenerate = true;
@@ -79,7 +79,7 @@ MetricResult class_discrimination(const MetricContext& context, const NoParamete
 }  // namespace
 
 Metric part_ranks_metric() {
-  return make_metric<NoParameters>(
+  return make_metric<NoParams>(
       {"part-ranks", "Part ranks", "localization",
        "Do the parts of a picture get attribution in the order in which the network needs them?",
        "Importance is the drop of the logit when the part is drawn away; parts that stand in for each other have none.",
@@ -94,7 +94,7 @@ Metric part_ranks_metric() {
 }
 
 Metric class_discrimination_metric() {
-  return make_metric<NoParameters>(
+  return make_metric<NoParams>(
       {"class-discrimination", "Class discrimination", "localization",
        "With objects of several classes in a picture, is it the asked one that is found?",
        "Every object is enough for its class by itself. A map that marks all objects alike scores the share of the "

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "evaluation/metric.h"
 #include "pellucid/error.h"
@@ -65,6 +66,12 @@ Compared compared(const MetricContext& c, const char* id) {
   Compared result = compared(c.map, truth_region(c), c.ignore);
   if (result.area == 0) throw_usage(std::string(id) + ": the mask is empty");
   return result;
+}
+
+/// The map, with `unknown` where the truth is not known.
+Tensor known_map(const MetricContext& c, double unknown) {
+  const Tensor map = judged_map(c);
+  return c.ignore.defined() ? map.masked_fill(c.ignore.to(at::kCPU).ne(0), unknown) : map;
 }
 
 /// A blank map has found nothing; a constant one has chosen everything.
@@ -240,7 +247,9 @@ TruthBox bounding_box(const Tensor& region) {
 std::vector<TruthBox> truth_boxes(const MetricContext& c, MetricResult& result) {
   if (!c.boxes.empty()) return c.boxes;
   result.notes.emplace_back("no boxes were given: one box around the whole mask is used");
-  return {bounding_box(c.mask.to(at::kCPU).ne(0))};
+  Tensor region = c.mask.to(at::kCPU).ne(0);
+  if (c.ignore.defined()) region = region.logical_and(c.ignore.to(at::kCPU).eq(0));
+  return {bounding_box(region)};
 }
 
 MetricResult relevance_mass(const MetricContext& context, const MassParams& p) {
@@ -296,8 +305,8 @@ MetricResult pointing_game(const MetricContext& context, const PointingParams& p
   MetricResult result;
   note_degenerate(c, result);
   result.scores = {{"hit", 0}, {"hit_without_tolerance", 0}};
-  if (!(c.top > 0)) return result;
-  const Tensor map = judged_map(context);
+  if (result.degenerate) return result;  // a constant map has no maximum: a random pixel would be luck
+  const Tensor map = known_map(context, -std::numeric_limits<double>::infinity());
   const int64_t width = map.size(1);
   const int64_t peak = descending_order(map, ties_from(p.ties), context.context.seed)[0].item<int64_t>();
   Tensor region = truth_region(context).to(at::kCPU);
@@ -362,7 +371,11 @@ void describe(V& visit, LocalizationErrorParams& p) {
 MetricResult localization_error(const MetricContext& context, const LocalizationErrorParams& p) {
   MetricResult result;
   const std::vector<TruthBox> truth = truth_boxes(context, result);
-  const Tensor map = at::relu(judged_map(context));
+  if (truth.front().width == 0) {
+    result.notes.emplace_back("the mask is empty: there is no box to find");
+    return result;
+  }
+  const Tensor map = at::relu(known_map(context, 0));
   const double top = map.max().item<double>();
   result.scores = {{"error", 1}, {"iou", 0}, {"best_iou", 0}, {"best_threshold", 0}};
   if (!(top > 0)) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -63,6 +65,16 @@ extern const char* const kFillAccepts;
 
 /// Picks per pixel: `yes` where masks [m,H,W] hold, else `no`; both [1,...] as the model lays pictures out.
 Tensor pick(const Context& one, const Tensor& masks, const Tensor& yes, const Tensor& no);
+
+/// What a complete method makes equal, by its own account: the sum of its attributions and the difference of scores
+/// from the reference it was run with. Absent when the method does not say (both are in Attribution::diagnostics).
+struct OwnBalance {
+  double sum = 0, difference = 0;
+};
+std::optional<OwnBalance> own_balance(const std::map<std::string, double>& diagnostics);
+/// Whether only the method's own account can tell what it is complete to: values painted on regions count once for
+/// each pixel when they are summed, and blur integrated gradients end at a blurred picture and not at a baseline.
+bool needs_own_balance(const Method& method);
 
 /// Area under a curve by the trapezoid rule.
 double area_under(const std::vector<double>& x, const std::vector<double>& y);

@@ -240,6 +240,16 @@ Tensor pick(const Context& one, const Tensor& masks, const Tensor& yes, const Te
   return at::where(m, yes, no);
 }
 
+std::optional<OwnBalance> own_balance(const std::map<std::string, double>& diagnostics) {
+  const auto sum = diagnostics.find("attribution_sum"), difference = diagnostics.find("score_difference");
+  if (sum == diagnostics.end() || difference == diagnostics.end()) return std::nullopt;
+  return OwnBalance{sum->second, difference->second};
+}
+
+bool needs_own_balance(const Method& method) {
+  return method.family == "perturbation" || method.id.find("blur-ig") != std::string::npos;
+}
+
 double area_under(const std::vector<double>& x, const std::vector<double>& y) {
   double area = 0;
   for (size_t i = 1; i < x.size(); ++i) area += (x[i] - x[i - 1]) * (y[i] + y[i - 1]) / 2;

@@ -263,6 +263,41 @@ TEST(PointingGameMetric, BlankMapMisses) {
   EXPECT_TRUE(r.degenerate);
 }
 
+// No pixel of a constant map is its maximum: a hit would be luck, and here it would be certain.
+TEST(PointingGameMetric, ConstantMapMisses) {
+  const MetricResult r = drawn(at::ones({3, 3}), at::ones({3, 3})).run("pointing-game");
+  EXPECT_EQ(r.scores.at("hit"), 0);
+  EXPECT_EQ(r.scores.at("hit_without_tolerance"), 0);
+  EXPECT_TRUE(r.degenerate);
+}
+
+// The highest pixel lies where the truth is not known; of the others the one inside is the highest.
+TEST(PointingGameMetric, PeakOfUnknownPixelsDoesNotCount) {
+  Judged judged = drawn(doubles({9, 1, 5, 2}, {2, 2}), doubles({0, 0, 1, 0}, {2, 2}));
+  EXPECT_EQ(judged.score("pointing-game", "hit_without_tolerance"), 0);
+  judged.with().ignore = doubles({1, 0, 0, 0}, {2, 2});
+  EXPECT_EQ(judged.score("pointing-game", "hit_without_tolerance"), 1);
+}
+
+TEST(LocalizationErrorMetric, UnknownPixelsBelongToNoBox) {
+  Tensor map = at::zeros({6, 8}), unknown = at::zeros({6, 8});
+  map.slice(0, 1, 4).slice(1, 0, 6).fill_(1);
+  map.slice(1, 0, 2).fill_(10);
+  unknown.slice(1, 0, 2).fill_(1);
+  Judged judged = drawn(map, at::zeros({6, 8}));
+  judged.with().mask = Tensor();
+  judged.with().boxes = {{2, 1, 4, 3}};
+  EXPECT_EQ(judged.score("localization-error", "iou"), 0);
+  judged.with().ignore = unknown;
+  EXPECT_EQ(judged.score("localization-error", "iou"), 1);
+}
+
+TEST(LocalizationErrorMetric, NothingToFindHasNoScore) {
+  const MetricResult r = drawn(at::ones({3, 3}), at::zeros({3, 3})).run("localization-error");
+  EXPECT_TRUE(r.scores.empty());
+  EXPECT_EQ(r.notes.back(), "the mask is empty: there is no box to find");
+}
+
 TEST(LocalizationErrorMetric, RectangleGivesItsBox) {
   Tensor map = at::zeros({10, 12});
   map.slice(0, 2, 6).slice(1, 3, 8).fill_(1);
@@ -527,6 +562,21 @@ TEST(CompletenessMetric, GapToTheDifferenceOfScores) {
   EXPECT_NEAR(f8({1, 1, 1, 1}).score("completeness:baseline=white", "difference"), 0, 1e-12);
 }
 
+// A method that paints one value on each region: 2 and 3 on halves of two pixels are 10 when pixels are summed.
+TEST(CompletenessMetric, RegionsCountOnceWhereTheMethodSaysSo) {
+  Judged judged = f8({2, 2, 3, 3});
+  const Method painted = *MethodCall::parse("kernel-shap").method;
+  judged.with().method = &painted;
+  const MetricResult unknown = judged.run("completeness");
+  EXPECT_TRUE(unknown.scores.empty());
+  EXPECT_EQ(unknown.notes.back(), "does not apply: kernel-shap does not say what its values add up to");
+  judged.with().diagnostics = {{"attribution_sum", 5}, {"score_difference", 8}};
+  const MetricResult said = judged.run("completeness");
+  EXPECT_DOUBLE_EQ(said.scores.at("gap"), 3);
+  EXPECT_DOUBLE_EQ(said.scores.at("relative_gap"), 3.0 / 8);
+  EXPECT_TRUE(judged.run("completeness:baseline=white").scores.empty());
+}
+
 // --- robustness --------------------------------------------------------------------------------------------------
 
 TEST(MaxSensitivityMetric, ConstantExplanationIsZero) {
@@ -607,6 +657,14 @@ TEST(PartRanks, EqualImportanceHasNoRanks) {
 }
 
 // The own object has one pixel with 3, the other one two pixels with 1 each: 3/5 by mass, 3/(3 + 1) by density.
+// The asked object covers half of the other one: 3 a pixel on two own pixels, 1 on the one that is the other's alone.
+TEST(ClassDiscrimination, WhatTwoObjectsShareIsTheAskedOnes) {
+  Judged f = drawn(doubles({3, 3, 1, 0}, {2, 2}), doubles({1, 1, 0, 0}, {2, 2}));
+  f.with().others = doubles({0, 1, 1, 0}, {2, 2});
+  EXPECT_DOUBLE_EQ(f.score("class-discrimination", "own_share"), 6.0 / 7);
+  EXPECT_DOUBLE_EQ(f.score("class-discrimination", "own_density_share"), 3.0 / 4);
+}
+
 TEST(ClassDiscrimination, ShareOfTheAskedObject) {
   const Tensor map = at::tensor({3., 1., 1., -4., 7., 0., 0., 0., 0.}).view({3, 3});
   Judged f = drawn(map, cells({0}));

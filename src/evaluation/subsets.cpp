@@ -401,13 +401,34 @@ struct CompletenessParams {
 template <class V>
 void describe(V& visit, CompletenessParams& p) {
   visit("baseline", p.baseline, TextLike{std::string("auto, ") + kFillAccepts},
-        "What the score is compared with; auto takes the method's own, or zero in the model domain.");
+        "What the score is compared with; auto takes what the method says of itself, or its baseline, or zero in the "
+        "model domain.");
   visit("score", p.score, one_of({"probability", "logit"}), kScoreHelp);
 }
 
-MetricResult completeness(const MetricContext& context, const CompletenessParams& p) {
-  const Context one = one_picture(context);
+MetricResult completeness_of(double sum, double difference) {
   MetricResult result;
+  const double gap = std::abs(sum - difference);
+  result.scores = {{"gap", gap}, {"sum", sum}, {"difference", difference}};
+  if (difference != 0) {
+    result.scores["relative_gap"] = gap / std::abs(difference);
+  } else {
+    result.degenerate = true;
+    result.notes.emplace_back("picture and baseline have the same score: there is no gap relative to it");
+  }
+  return result;
+}
+
+MetricResult completeness(const MetricContext& context, const CompletenessParams& p) {
+  const std::optional<OwnBalance> own = own_balance(context.diagnostics);
+  if (own && p.baseline == "auto" && p.score == "logit") return completeness_of(own->sum, own->difference);
+  if (context.method && needs_own_balance(*context.method)) {
+    MetricResult result;
+    result.notes.push_back("does not apply: " + context.method->id + " does not say what its values add up to" +
+                           (own ? " for another baseline or score" : ""));
+    return result;
+  }
+  const Context one = one_picture(context);
   std::string name = p.baseline;
   if (name == "auto") name = context.baseline.empty() ? "zero" : context.baseline;
   const Measure measure = measure_from(p.score);
@@ -422,15 +443,7 @@ MetricResult completeness(const MetricContext& context, const CompletenessParams
   const double difference = clean_measure(one, measure).item<double>() - at_baseline;
   const Tensor all = context.values.defined() ? context.values : context.map;
   const double sum = all.to(at::kCPU, at::kDouble).sum().item<double>();
-  const double gap = std::abs(sum - difference);
-  result.scores = {{"gap", gap}, {"sum", sum}, {"difference", difference}};
-  if (difference != 0) {
-    result.scores["relative_gap"] = gap / std::abs(difference);
-  } else {
-    result.degenerate = true;
-    result.notes.emplace_back("picture and baseline have the same score: there is no gap relative to it");
-  }
-  return result;
+  return completeness_of(sum, difference);
 }
 
 }  // namespace

@@ -470,7 +470,7 @@ Graph with_shifted_input(const Graph& graph, const Tensor& shift) {
   });
 }
 
-Graph symmetrized(const Graph& graph, ValueId of, int64_t i, int64_t j, int64_t height, int64_t width,
+Graph symmetrized(const Graph& graph, ValueId of, int64_t i, int64_t j, int64_t height, int64_t width, int64_t channels,
                   bool channels_first) {
   Rewriter to(graph);
   to.inputs();
@@ -484,10 +484,9 @@ Graph symmetrized(const Graph& graph, ValueId of, int64_t i, int64_t j, int64_t 
   std::swap(order.at(static_cast<size_t>(i)), order.at(static_cast<size_t>(j)));
   const int64_t axis = channels_first ? 2 : 1;
   to.constant(x + ".swap", integers(order));
-  to.constant(x + ".row_shape",
-              channels_first ? integers({0, 0, -1}) : integers({0, -1, graph.inputs().front().shape.at(3)}));
-  to.constant(x + ".picture_shape", channels_first ? integers({0, 0, height, width})
-                                                   : integers({0, height, width, graph.inputs().front().shape.at(3)}));
+  to.constant(x + ".row_shape", channels_first ? integers({0, 0, -1}) : integers({0, -1, channels}));
+  to.constant(x + ".picture_shape",
+              channels_first ? integers({0, 0, height, width}) : integers({0, height, width, channels}));
   to.builder().node("Reshape", {x, x + ".row_shape"}, {x + ".row"}, {}, "flatten_picture");
   to.builder().node("Gather", {x + ".row", x + ".swap"}, {x + ".exchanged"}, {{"axis", axis}}, "swap_pixels");
   to.builder().node("Reshape", {x + ".exchanged", x + ".picture_shape"}, {x + suffix}, {}, "unflatten_picture");

@@ -41,8 +41,8 @@ Graph with_ignored_border(const Graph& graph, int64_t border, bool channels_firs
 /// The model after subtracting `shift`, which broadcasts to the input.
 Graph with_shifted_input(const Graph& graph, const Tensor& shift);
 /// (f(x) + f(swapped x)) / 2 for the value `of`, where pixels i and j (flat, row-major) of an input of this size are
-/// exchanged. The only output.
-Graph symmetrized(const Graph& graph, ValueId of, int64_t i, int64_t j, int64_t height, int64_t width,
+/// exchanged. The only output. The graph need not say the input's shape.
+Graph symmetrized(const Graph& graph, ValueId of, int64_t i, int64_t j, int64_t height, int64_t width, int64_t channels,
                   bool channels_first);
 /// `of` [N,K] with one class more: a times class t plus b times class u. Merged into the weights when a Gemm makes it;
 /// the result is the only output.

@@ -96,7 +96,7 @@ TEST(Rewrites, SymmetrizedModelAveragesBothPictures) {
   Tensor swapped = x.clone();
   swapped.select(3, 1).select(2, 2).copy_(x.select(3, 4).select(2, 5));
   swapped.select(3, 4).select(2, 5).copy_(x.select(3, 1).select(2, 2));
-  const Graph both = symmetrized(graph, graph.outputs().front(), 2 * 5 + 1, 5 * 5 + 4, 6, 5, true);
+  const Graph both = symmetrized(graph, graph.outputs().front(), 2 * 5 + 1, 5 * 5 + 4, 6, 5, 3, true);
   const Tensor expected = (output_of(graph, x) + output_of(graph, swapped)) / 2;
   EXPECT_TRUE(within(output_of(both, x), expected, {1e-13, 1e-13}));
   EXPECT_TRUE(within(output_of(both, swapped), expected, {1e-13, 1e-13}));

@@ -193,7 +193,7 @@ Image cut_out(const Image& photo, const Image& mask) {
   return result;
 }
 
-Rect mask_box(const Image& mask) {
+Rect bounding_box(const Image& mask) {
   check_image(mask, "mask");
   int left = mask.width, top = mask.height, right = -1, bottom = -1;
   for (int y = 0; y < mask.height; ++y) {

@@ -43,7 +43,7 @@ TEST(SegmentGrabCut, FindsTheWholeObjectFromAMapOfItsMiddle) {
   const Scene s = disc_scene(160);
   const Segment found = segment_grabcut(s.photo, s.map);
   EXPECT_GT(mask_iou(found.mask, s.truth), 0.95);
-  EXPECT_GT(box_iou(found.box, mask_box(s.truth)), 0.95);
+  EXPECT_GT(box_iou(found.box, bounding_box(s.truth)), 0.95);
   EXPECT_EQ(found.note, "");
   // The same again, bit by bit: k-means inside draws from a fixed state.
   EXPECT_EQ(segment_grabcut(s.photo, s.map).mask.pixels, found.mask.pixels);
@@ -126,8 +126,8 @@ TEST(SegmentScores, AreTheSharesOfTheUnion) {
   paste(a, Image(4, 2, 1, 255), 0, 0);
   paste(b, Image(4, 2, 1, 255), 2, 0);
   EXPECT_DOUBLE_EQ(mask_iou(a, b), 4.0 / 12);
-  EXPECT_EQ(mask_box(b).x, 2);
-  EXPECT_EQ(mask_box(b).width, 4);
+  EXPECT_EQ(bounding_box(b).x, 2);
+  EXPECT_EQ(bounding_box(b).width, 4);
   const Image cut = cut_out(Image(6, 2, 3, 50), b);
   EXPECT_EQ(cut.at(0, 0)[3], 0);
   EXPECT_EQ(cut.at(3, 1)[3], 255);

@@ -62,8 +62,10 @@ AxiomsResult try_axioms(const AxiomsRequest& request, Progress* progress) {
   AxiomsResult result;
   result.notes = model.card.notes;
   for (const MethodCall& call : calls) result.methods.push_back({call.text(), {}, ""});
-  for (const std::string& path : expand_inputs(request.run.inputs)) {
-    for (const Picture& picture : load_pictures(path, "picture", model, request.run.image_limits)) {
+  const std::vector<std::string> paths = expand_inputs(request.run.inputs);
+  const std::vector<std::string> names = unique_names(paths);
+  for (size_t i = 0; i < paths.size(); ++i) {
+    for (const Picture& picture : load_pictures(paths[i], names[i], model, request.run.image_limits)) {
       const Tensor input =
           picture.input.to(at::TensorOptions().device(model.network.device()).dtype(model.network.dtype()));
       const LayerTable table(model.network, {input.sizes().vec()});
@@ -82,7 +84,9 @@ AxiomsResult try_axioms(const AxiomsRequest& request, Progress* progress) {
           if (calls[m].method->needs & kNeedsLayer) {
             context.cam_layers = cam_layers(table, model.card, request.layers, result.notes);
           }
-          keep_worst(result.methods[m].reports, check_axioms(calls[m], context, request.options));
+          AxiomOptions options = request.options;
+          options.pictures = {picture.name};
+          keep_worst(result.methods[m].reports, check_axioms(calls[m], context, options));
         } catch (const Error& e) {
           if (e.kind() != ErrorKind::kUsage || calls.size() == 1) throw;
           result.methods[m].left_out = e.what();

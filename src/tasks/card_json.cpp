@@ -215,4 +215,19 @@ std::string json_text(const nlohmann::ordered_json& json, int indent) {
   return json.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
+nlohmann::ordered_json file_json(const UsedFile& file) { return {{"path", file.path}, {"sha256", file.sha256}}; }
+
+const char* precision_name(Precision p) {
+  switch (p) {
+    case Precision::kFloat64:
+      return "float64";
+    case Precision::kBFloat16:
+      return "bf16";
+    case Precision::kAsStored:
+      return "as-stored";
+    default:
+      return "float32";
+  }
+}
+
 }  // namespace pellucid

@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "pellucid/model.h"
+#include "pellucid/tasks.h"
 
 namespace pellucid {
 
@@ -18,5 +18,9 @@ ModelCard load_card(const std::string& path);
 
 /// JSON as one string; text that is no UTF-8 is replaced, numbers that are not finite become null.
 std::string json_text(const nlohmann::ordered_json& json, int indent = 2);
+
+nlohmann::ordered_json file_json(const UsedFile& file);
+/// "float32", as users write it.
+const char* precision_name(Precision p);
 
 }  // namespace pellucid

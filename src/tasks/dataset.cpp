@@ -5,8 +5,10 @@
 #include "pellucid/error.h"
 #include "pellucid/files.h"
 #include "pellucid/ground_truth.h"
+#include "pellucid/segment.h"
 #include "pellucid/tasks.h"
 #include "pellucid/text.h"
+#include "tasks/run_model.h"
 
 namespace pellucid {
 
@@ -124,7 +126,12 @@ std::vector<double> part_importance(const Network& network, const ModelCard& car
   if (card.order == ChannelOrder::kBgr) display = display.flip(1);
   Tensor input = card.model_from_display(display);
   if (!card.channels_first) input = input.permute({0, 2, 3, 1}).contiguous();
-  const Tensor logits = network.run(input).at(0).to(at::kCPU, at::kDouble);
+  Shape one = input.sizes().vec();
+  one[0] = 1;
+  const LayerTable table(network, {one});
+  // Before a final softmax, which would press the drops of a certain answer into nothing.
+  Tensor logits = forward(network, input, table.logits(), nullptr).to(at::kCPU, at::kDouble);
+  if (logits.dim() > 2 && logits.numel() == logits.size(0) * logits.size(1)) logits = logits.flatten(1);
   if (logits.dim() != 2 || request.label >= logits.size(1)) {
     throw_usage("part_importance: the network's output " + shape_text(logits.sizes()) + " has no class " +
                 std::to_string(request.label));

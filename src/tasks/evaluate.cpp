@@ -41,6 +41,9 @@ class ShareOfProgress final : public Progress {
     whole_->check();
     whole_->report(done_ + (total > 0 ? step_ * std::min(1.0, done / total) : 0), total_, what_);
   }
+  void check() const override {
+    if (whole_) whole_->check();
+  }
 
  private:
   Progress* whole_;
@@ -135,12 +138,21 @@ class SetEvaluator {
   }
 
  private:
+  /// The report holds all of them at once: no larger than they are shown.
+  static Image for_gallery(const Image& image) {
+    constexpr int kLongest = 512;
+    const int longer = std::max(image.width, image.height);
+    if (longer <= kLongest) return image;
+    const auto side = [&](int n) { return std::max<int>(1, static_cast<int>(int64_t{n} * kLongest / longer)); };
+    return resize(image, side(image.width), side(image.height));
+  }
+
   static HtmlReport::Figure figure(const JudgedPicture& judged, const Attribution& a, const std::string& caption) {
     MapStyle style;
     const ValueRange range = map_range(a.map[0], {});
     HtmlReport::Figure f;
-    f.image =
-        draw_map(judged.picture.photo, judged.picture.seen, judged.picture.content, a.map[0], range, style).overlay;
+    f.image = for_gallery(
+        draw_map(judged.picture.photo, judged.picture.seen, judged.picture.content, a.map[0], range, style).overlay);
     f.title = judged.picture.name;
     f.lines = {caption};
     return f;
@@ -212,7 +224,8 @@ class SetEvaluator {
       source_index_.push_back(indices[i]);
       set_.pictures.push_back({batch.pictures[i].picture.name, batch.pictures[i].seed, batch.target->class_index(row),
                                batch.target->description(row),
-                               probability.defined() ? probability[row].item<double>() : -1});
+                               probability.defined() ? probability[row].item<double>() : -1, batch.pictures[i].file,
+                               batch.pictures[i].truth});
     }
     return batch;
   }
@@ -228,8 +241,10 @@ class SetEvaluator {
     const Tensor input =
         judged.picture.input.to(at::TensorOptions().device(model_.network.device()).dtype(model_.network.dtype()));
     const Tensor logits = forward(model_.network, input, table->logits(), whole_);
-    if (logits.dim() != 2) return true;  // only classifiers can be wrong
-    const auto answer = logits.argmax(1).item<int64_t>();
+    if (logits.dim() < 2 || logits.numel() != logits.size(0) * logits.size(1)) return true;  // no classifier
+    // One logit stands for two classes, which the target knows about.
+    const BoundTarget top(Target::parse("top1"), *table, model_.card, table->logits(), logits);
+    const int64_t answer = top.class_index(0);
     return std::find(judged.right.begin(), judged.right.end(), answer) != judged.right.end();
   }
 
@@ -266,15 +281,13 @@ class SetEvaluator {
       return;
     }
     milliseconds_[m] += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
-    const Context context = context_for(batch, m, nullptr);
+    const Context context = context_for(batch, m, &progress_);
     for (size_t i = 0; i < batch.pictures.size(); ++i) {
-      for (const std::string& note : a.notes[i]) {
-        if (std::find(method.notes.begin(), method.notes.end(), note) == method.notes.end())
-          method.notes.push_back(note);
-      }
+      for (const std::string& note : a.notes[i]) add_note(method.notes, note);
       for (size_t k = 0; k < metrics_.size(); ++k) {
         progress_.begin(before + count / 2 + static_cast<double>(i) / 2, 0, total,
                         set_.name + ": " + method.method + " by " + metrics_[k].metric->id);
+        progress_.check();
         judge_one(batch, i, a, context, m, k);
       }
     }
@@ -293,10 +306,11 @@ class SetEvaluator {
     metric.parts = judged.parts;
     const auto baseline = calls_[m].full.find("baseline");
     if (baseline != calls_[m].full.end()) metric.baseline = baseline->second;
+    metric.method = calls_[m].call.method;
+    if (i < a.diagnostics.size()) metric.diagnostics = a.diagnostics[i];
     metric.label_randomized = label_randomized_;
     metric.explain = [&](const Context& other) { return attribute(calls_[m].call, other); };
-    MetricResult result;
-    if (applies(*call.metric, judged)) result = evaluate(call, metric);
+    const MetricResult result = applies(*call.metric, batch, i) ? score_of(call, metric, m) : MetricResult{};
     const size_t at = batch.rows[i];
     for (const ScoreSpec& spec : call.metric->scores) {
       std::vector<double>& column = columns_[m][{k, spec.name}];
@@ -310,7 +324,20 @@ class SetEvaluator {
     }
   }
 
-  static bool applies(const Metric& metric, const JudgedPicture& judged) {
+  /// What a metric cannot do on one picture leaves that score undefined; the others stand.
+  MetricResult score_of(const MetricCall& call, const MetricContext& metric, size_t m) {
+    try {
+      return evaluate(call, metric);
+    } catch (const Error& e) {
+      if (e.kind() != ErrorKind::kUsage) throw;
+      add_note(set_.methods[m].notes, e.what());
+      return {};
+    }
+  }
+
+  static bool applies(const Metric& metric, const Batch& batch, size_t i) {
+    const JudgedPicture& judged = batch.pictures[i];
+    if ((metric.needs & kMetricClass) && batch.target->class_index(static_cast<int64_t>(i)) < 0) return false;
     if ((metric.needs & kMetricTruth) && !judged.mask.defined() && judged.boxes.empty()) return false;
     if ((metric.needs & kMetricOthers) && !judged.others.defined()) return false;
     if ((metric.needs & kMetricParts) && judged.parts.size() < 2) return false;
@@ -465,6 +492,11 @@ EvaluateRequest completed(EvaluateRequest request) {
   if (request.pictures_per_class < 1) throw_usage("pictures-per-class must be an integer >= 1");
   if (request.seeds < 1) throw_usage("seeds must be an integer >= 1");
   if (request.run.batch_size < 1) throw_usage("batch-size must be an integer >= 1");
+  for (const MetricCall& call : parse_metrics(request.metrics)) {
+    if ((call.metric->needs & kMetricOtherNetwork) && request.label_randomized.empty()) {
+      throw_usage("evaluate: " + call.metric->id + " needs a network trained on shuffled labels (--label-randomized)");
+    }
+  }
   return request;
 }
 
@@ -497,9 +529,14 @@ class Evaluation {
       ModelOptions options = request_.model;
       options.path = request_.label_randomized;
       label_randomized_ = std::make_unique<LoadedModel>(load_model(options));
+      result_.label_randomized = {options.path, label_randomized_->hash()};
     }
     if (request_.suite.empty()) {
       const LoadedModel model = load_model(request_.model);
+      std::error_code ec;
+      if (fs::is_regular_file(fs::u8path(request_.truth), ec)) {
+        result_.truth = {request_.truth, sha256_file(request_.truth)};
+      }
       judge(model, *own_pictures(request_, model));
     } else {
       run_suite(find_evaluation_suite(request_.suite));

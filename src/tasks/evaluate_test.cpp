@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -9,7 +10,10 @@
 
 #include "pellucid/error.h"
 #include "pellucid/files.h"
+#include "pellucid/graph.h"
+#include "pellucid/ground_truth.h"
 #include "support/expect_error.h"
+#include "support/layer_builder.h"
 #include "support/temporary_folder.h"
 
 namespace pellucid {
@@ -122,10 +126,212 @@ TEST(Evaluate, OwnPicturesWithMasks) {
   EXPECT_NEAR(score_of(result.sets[0], "grad-cam", "mass").values.at(0), localization->at("mass"), 1e-6);
 }
 
+/// The flower with a COCO file that says what is in it.
+EvaluateRequest annotated(const test::TemporaryFolder& folder, const nlohmann::json& annotations,
+                          const std::vector<std::string>& categories) {
+  nlohmann::json coco{{"images", {{{"id", 1}, {"file_name", "flower.png"}, {"width", 256}, {"height", 256}}}},
+                      {"annotations", annotations},
+                      {"categories", nlohmann::json::array()}};
+  for (const std::string& name : categories) {
+    coco["categories"].push_back({{"id", coco["categories"].size() + 1}, {"name", name}});
+  }
+  EvaluateRequest request;
+  request.model.path = kModel;
+  request.run.inputs = {kPicture};
+  request.truth = folder.write("truth.json", coco.dump());
+  request.methods = "random";
+  request.keep_wrong = true;
+  return request;
+}
+nlohmann::json annotation(int id, int category, const std::vector<int>& box, bool crowd = false) {
+  return {{"id", id},
+          {"image_id", 1},
+          {"category_id", category},
+          {"bbox", box},
+          {"iscrowd", crowd ? 1 : 0},
+          {"area", box[2] * box[3]}};
+}
+
+// A label may look like the number of another class, or be the label of several.
+TEST(Evaluate, AnnotatedLabelsAreNoNumbers) {
+  const test::TemporaryFolder folder;
+  EvaluateRequest request = annotated(folder, {annotation(1, 1, {0, 0, 128, 256})}, {"1"});
+  request.metrics = "iou";
+  request.model.labels = folder.write("numbers.txt", "5\n4\n3\n2\n1\n0\n");
+  EXPECT_EQ(evaluate(request).sets.at(0).pictures.at(0).class_index, 4);
+  request.model.labels = folder.write("twice.txt", "a\nb\n1\nb\n1\n0\n");
+  EXPECT_EQ(evaluate(request).sets.at(0).pictures.at(0).class_index, 2);
+}
+
+// A crowd of the class asked for is neither inside nor outside; the picture is 128 x 128 for the network.
+TEST(Evaluate, CrowdsAreLeftOut) {
+  const test::TemporaryFolder folder;
+  const nlohmann::json things{annotation(1, 1, {0, 0, 64, 256}), annotation(2, 1, {128, 0, 128, 256}, true)};
+  EvaluateRequest request = annotated(folder, things, {"petals-red"});
+  request.metrics = "relevance-mass";
+  const EvaluateResult result = evaluate(request);
+  EXPECT_DOUBLE_EQ(score_of(result.sets[0], "random", "chance").values.at(0), 0.5);
+  const auto json = nlohmann::json::parse(result.json);
+  EXPECT_EQ(json["truth_sha256"], sha256_file(request.truth));
+  EXPECT_EQ(json["sets"][0]["files"][0]["sha256"], sha256_file(kPicture));
+  EXPECT_EQ(json["precision"], "float32");
+  EXPECT_EQ(json["keep_wrong"], true);
+  EXPECT_EQ(json["batch_size"], 8);
+}
+
+// VOC's class masks: the left quarter is a bird, the next one border: a third of what is known is the bird.
+TEST(Evaluate, BordersOfClassMasksAreLeftOut) {
+  const test::TemporaryFolder folder;
+  Image classes(256, 256, 3, 0);
+  for (int y = 0; y < 256; ++y) {
+    for (int x = 0; x < 128; ++x) {
+      const Color color = x < 64 ? Color{128, 128, 0} : Color{224, 224, 192};
+      std::copy(color.begin(), color.end(), classes.at(x, y));
+    }
+  }
+  std::filesystem::create_directories(folder.file("SegmentationClass"));
+  save_png(folder.file("SegmentationClass/flower.png"), classes);
+  EvaluateRequest request;
+  request.model.path = kModel;
+  request.run.inputs = {kPicture};
+  request.truth = folder.file("SegmentationClass");
+  request.methods = "random";
+  request.metrics = "relevance-mass";
+  EXPECT_DOUBLE_EQ(score_of(evaluate(request).sets.at(0), "random", "chance").values.at(0), 1.0 / 3);
+}
+
+// A target that is no class: what needs one is left open, the rest is judged.
+TEST(Evaluate, TargetsThatAreNoClassAreJudgedByWhatNeedsNone) {
+  EvaluateRequest request;
+  request.model.path = kModel;
+  request.run.inputs = {kPicture};
+  request.target = "channel:last-conv:0";
+  request.methods = "gradient";
+  request.metrics = "class-sensitivity,deletion:step=4000,sparseness";
+  const EvaluateResult result = evaluate(request);
+  EXPECT_EQ(score_of(result.sets.at(0), "gradient", "spearman").summary.n, 0);
+  EXPECT_EQ(score_of(result.sets.at(0), "gradient", "gini").summary.n, 1);
+}
+
+// What a metric says no to on a picture is said, and the other metrics stand.
+TEST(Evaluate, MetricThatCannotBeHadIsLeftOpen) {
+  EvaluateRequest request;
+  request.model.path = kModel;
+  request.run.inputs = {kPicture};
+  request.methods = "gradient";
+  request.metrics = "deletion:fill=nothing,sparseness";
+  const EvaluateResult result = evaluate(request);
+  const EvaluatedMethod& method = result.sets.at(0).methods.at(0);
+  EXPECT_EQ(method.scores.at(0).summary.n, 0);
+  EXPECT_EQ(score_of(result.sets[0], "gradient", "gini").summary.n, 1);
+  ASSERT_FALSE(method.notes.empty());
+  EXPECT_EQ(method.notes.back().rfind("deletion: ", 0), 0u) << method.notes.back();
+}
+
+/// Cancels itself at the second sign of life of a metric.
+class CancelsWithin final : public Progress {
+ public:
+  explicit CancelsWithin(std::string what) : what_(std::move(what)) {}
+  void report(double, double, const std::string& what) override {
+    if (what.find(what_) != std::string::npos && ++seen_ == 2) cancel();
+  }
+
+ private:
+  std::string what_;
+  int seen_ = 0;
+};
+
+TEST(Evaluate, StopsWithinAMetric) {
+  EvaluateRequest request;
+  request.model.path = kModel;
+  request.run.inputs = {kPicture};
+  request.methods = "random";
+  request.metrics = "deletion:step=500";
+  CancelsWithin progress(" by deletion");
+  expect_error(ErrorKind::kInterrupted, "interrupted", [&] { evaluate(request, &progress); });
+}
+
+// One logit is two classes: above zero it answers with the second.
+TEST(Evaluate, OneLogitCanBeRightAndWrong) {
+  const test::TemporaryFolder folder;
+  for (const bool spatial : {false, true}) {
+    test::LayerBuilder b(1, {1, 3, 8, 8});
+    b.graph.node("GlobalAveragePool", {"x"}, {"pool"});
+    b.graph.constant("w", at::ones({1, 3, 1, 1}, at::kFloat));
+    b.graph.constant("bias", at::full({1}, 100.0, at::kFloat));
+    b.graph.node("Conv", {"pool", "w", "bias"}, {"c"});
+    if (!spatial) b.graph.node("Flatten", {"c"}, {"flat"});
+    save_onnx(b.finish(spatial ? "c" : "flat"), folder.file("binary.onnx"));
+    EvaluateRequest request = annotated(folder, {annotation(1, 1, {0, 0, 128, 256})}, {"yes", "no"});
+    request.model.path = folder.file("binary.onnx");
+    request.model.labels = folder.write("labels.txt", "no\nyes\n");
+    request.metrics = "iou";
+    request.keep_wrong = false;
+    EXPECT_EQ(evaluate(request).sets.at(0).num_wrong, 0) << spatial;
+    request = annotated(folder, {annotation(1, 2, {0, 0, 128, 256})}, {"yes", "no"});
+    request.model.path = folder.file("binary.onnx");
+    request.model.labels = folder.file("labels.txt");
+    request.metrics = "iou";
+    request.keep_wrong = false;
+    expect_error(ErrorKind::kFailed,
+                 "evaluate: pictures: the network answers none of the 1 pictures rightly (--keep-wrong judges them all "
+                 "the same)",
+                 [&] { evaluate(request); });
+  }
+}
+
+// The limits on pictures hold for masks as well: here one of 4 KB beside a photo of a few hundred bytes.
+TEST(Evaluate, MasksAreHeldAgainstTheLimits) {
+  const test::TemporaryFolder folder;
+  save_png(folder.file("photo.png"), Image(64, 64, 3, 90));
+  folder.write("masks/photo.pgm", "P5\n64 64\n255\n" + std::string(64 * 64, '\xff'));
+  EvaluateRequest request;
+  request.model.path = kModel;
+  request.run.inputs = {folder.file("photo.png")};
+  request.truth = folder.file("masks");
+  request.methods = "random";
+  request.metrics = "iou";
+  EXPECT_EQ(evaluate(request).sets.at(0).pictures.at(0).truth.sha256, sha256_file(folder.file("masks/photo.pgm")));
+  request.run.image_limits.max_bytes = 2000;
+  EXPECT_THROW(evaluate(request), Error);
+}
+
+// A softmax at the end changes nothing about what a part is worth: that is said in logits.
+TEST(PartImportance, IsMeasuredBeforeTheSoftmax) {
+  const GroundTruthSet& set = find_ground_truth_set("parts");
+  ModelCard card;
+  card.width = card.height = 32;
+  GroundTruthRequest request;
+  request.label = 1;
+  std::vector<std::vector<double>> drops;
+  for (const bool squashes : {false, true}) {
+    test::LayerBuilder b(3, {-1, 3, 32, 32});
+    b.conv("c", "x", 4);
+    b.node("GlobalAveragePool", "pool", {"c"});
+    b.node("Flatten", "flat", {"pool"});
+    b.gemm_with("scores", "flat", test::Random(4).normal({16, 4}) * 5);
+    if (squashes) b.graph.node("Softmax", {"scores"}, {"shares"}, {{"axis", int64_t{1}}});
+    NetworkOptions options;
+    options.precision = Precision::kFloat64;
+    const Network network(b.finish(squashes ? "shares" : "scores"), options);
+    drops.push_back(part_importance(network, card, set, request));
+  }
+  ASSERT_EQ(drops[0].size(), set.parts.size());
+  for (size_t i = 0; i < drops[0].size(); ++i) EXPECT_NEAR(drops[0][i], drops[1][i], 1e-9) << set.parts[i];
+  EXPECT_GT(std::abs(*std::max_element(drops[0].begin(), drops[0].end())), 0);
+}
+
 TEST(Evaluate, RefusesWhatItCannotDo) {
   EvaluateRequest request;
   expect_error(ErrorKind::kUsage, "evaluate: pictures, or a suite of generated ones, are needed",
                [&] { evaluate(request); });
+  request.run.inputs = {kPicture};
+  request.metrics = "iou,label-randomization";
+  expect_error(ErrorKind::kUsage,
+               "evaluate: label-randomization needs a network trained on shuffled labels (--label-randomized)",
+               [&] { evaluate(request); });
+  request.run.inputs.clear();
+  request.metrics.clear();
   request.suite = "flowers";
   expect_error(ErrorKind::kUsage, "no suite 'flowers'; the suites are an8flower, oramas2019, parts, scenes, shortcut",
                [&] { evaluate(request); });

@@ -242,11 +242,18 @@ std::string evaluation_json(const EvaluateRequest& request, const EvaluateResult
   json["methods"] = request.methods;
   json["metrics"] = request.metrics;
   json["target"] = request.target;
+  if (!request.layers.empty()) json["layers"] = request.layers;
   if (!request.truth.empty()) json["truth"] = request.truth;
+  if (!result.truth.path.empty()) json["truth_sha256"] = result.truth.sha256;
+  if (!result.label_randomized.path.empty()) json["label_randomized"] = file_json(result.label_randomized);
+  json["keep_wrong"] = request.keep_wrong;
+  json["batch_size"] = request.run.batch_size;
+  if (!request.suite.empty()) json["picture_size"] = request.picture_size;
   json["pictures_per_class"] = request.pictures_per_class;
   json["seed"] = request.run.seed;
   json["seeds"] = request.seeds;
   json["device"] = request.model.device;
+  json["precision"] = precision_name(request.model.precision);
   json["notes"] = result.notes;
   if (!result.errors.empty()) json["errors"] = result.errors;
   json["sets"] = nlohmann::ordered_json::array();
@@ -256,6 +263,12 @@ std::string evaluation_json(const EvaluateRequest& request, const EvaluateResult
                              {"pictures", set.pictures.size()},
                              {"wrong_answers_left_out", set.num_wrong},
                              {"notes", set.notes}};
+    for (const EvaluatedPicture& picture : set.pictures) {
+      if (picture.file.path.empty()) continue;
+      nlohmann::ordered_json files = file_json(picture.file);
+      if (!picture.truth.path.empty()) files["truth"] = file_json(picture.truth);
+      s["files"].push_back(std::move(files));
+    }
     s["methods"] = nlohmann::ordered_json::array();
     for (const EvaluatedMethod& method : set.methods) {
       nlohmann::ordered_json m{{"method", method.method}, {"title", method.title}};

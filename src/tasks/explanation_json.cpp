@@ -12,21 +12,6 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-const char* precision_name(Precision p) {
-  switch (p) {
-    case Precision::kFloat64:
-      return "float64";
-    case Precision::kBFloat16:
-      return "bf16";
-    case Precision::kAsStored:
-      return "as-stored";
-    default:
-      return "float32";
-  }
-}
-
-Json file_json(const UsedFile& file) { return {{"path", file.path}, {"sha256", file.sha256}}; }
-
 Json rect_json(const Rect& r) { return {{"x", r.x}, {"y", r.y}, {"width", r.width}, {"height", r.height}}; }
 
 Json segment_json(const ExplainedSegment& segment, SegmentMode mode) {

@@ -183,7 +183,7 @@ void ExplanationWriter::add_segment(const PictureInProgress& p, const Tensor& ma
   }
   if (p.annotations->mask.defined()) {
     const Image truth = crop(p.annotations->photo_mask, seen);
-    result.box_iou = box_iou(segment.box, mask_box(truth));
+    result.box_iou = box_iou(segment.box, bounding_box(truth));
     if (cuts) result.iou = mask_iou(segment.mask, truth);
     cell.lines.push_back(cuts ? "segment IoU " + percent(*result.iou) : "box IoU " + percent(*result.box_iou));
   }

@@ -78,7 +78,9 @@ GivenTruthReader::GivenTruthReader(const ExplainRequest& request, const ModelCar
   std::error_code ec;
   const fs::path mask = fs::u8path(request.mask);
   if (mask.extension() == ".json" || fs::is_directory(mask, ec)) {
-    Annotations found = Annotations::open(request.mask);
+    AnnotationLimits limits;
+    limits.image = request.run.image_limits;
+    Annotations found = Annotations::open(request.mask, AnnotationFormat::kAuto, limits);
     // Masks of pictures' names are read here, with a clear word for those that do not fit.
     if (found.format() != AnnotationFormat::kMasks) data_set_ = std::move(found);
     if (data_set_ && fs::is_regular_file(mask, ec)) data_set_hash_ = sha256_file(request.mask);

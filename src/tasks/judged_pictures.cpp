@@ -1,10 +1,12 @@
 #include "tasks/judged_pictures.h"
 
 #include <cmath>
+#include <filesystem>
 #include <optional>
 
 #include "pellucid/annotations.h"
 #include "pellucid/error.h"
+#include "pellucid/files.h"
 #include "pellucid/ground_truth.h"
 #include "pellucid/text.h"
 #include "tasks/run_model.h"
@@ -85,7 +87,9 @@ class OwnPictures final : public PictureSource {
  public:
   OwnPictures(const EvaluateRequest& request, const LoadedModel& model)
       : request_(request), model_(model), paths_(expand_inputs(request.run.inputs)), names_(unique_names(paths_)) {
-    if (!request.truth.empty()) annotations_ = Annotations::open(request.truth);
+    AnnotationLimits limits;
+    limits.image = request.run.image_limits;
+    if (!request.truth.empty()) annotations_ = Annotations::open(request.truth, AnnotationFormat::kAuto, limits);
   }
 
   std::string name() const override { return "pictures"; }
@@ -97,12 +101,24 @@ class OwnPictures final : public PictureSource {
     const std::vector<Picture> found = load_pictures(paths_[i], names_[i], model_, request_.run.image_limits);
     if (found.size() != 1) throw_invalid(printable(paths_[i]) + ": holds several pictures; one was expected");
     judged.picture = found.front();
+    judged.file = {paths_[i], sha256_file(paths_[i])};
     judged.target = request_.target == "truth" ? "top1" : request_.target;
-    if (annotations_) add_truth(judged);
+    if (annotations_) {
+      judged.truth = truth_file(paths_[i]);
+      add_truth(judged);
+    }
     return judged;
   }
 
  private:
+  /// Of folders, where each picture has a file of its own.
+  UsedFile truth_file(const std::string& picture) const {
+    std::error_code ec;
+    if (!std::filesystem::is_directory(std::filesystem::u8path(request_.truth), ec)) return {};
+    const std::string file = annotations_->file_of(picture);
+    return file.empty() ? UsedFile{} : UsedFile{file, sha256_file(file)};
+  }
+
   void add_truth(JudgedPicture& judged) const {
     const Picture& p = judged.picture;
     const std::vector<Annotation> all = annotations_->of(p.path, p.photo.width, p.photo.height);
@@ -111,25 +127,39 @@ class OwnPictures final : public PictureSource {
     if (request_.target == "truth") {
       label = largest_known_class(all);
       if (!label.empty()) {
-        judged.target = label;
-        judged.right = {class_of(label)};
+        judged.right = classes_of(label);
+        judged.target = std::to_string(judged.right.front());
       }
     }
     const ModelView view = view_of(p, model_.card);
-    const Tensor mask = mask_tensor(mask_in_view(union_of_masks(all, label), view));
-    if (!mask.any().item<bool>()) return;  // cut away by the crop
-    judged.mask = mask;
-    std::vector<Annotation> others;
+    std::vector<Annotation> own, others, unknown;
     for (const Annotation& a : all) {
-      if (label.empty() || a.label == label) {
-        const AnnotationBox box = box_in_view(a.box, view);
-        if (box.width > 0 && box.height > 0) judged.boxes.push_back(whole_pixels(box));
-      } else if (!a.crowd && !a.difficult) {
-        others.push_back(a);
-      }
+      const bool asked = label.empty() || a.label == label;
+      if (left_out(a) && !asked) continue;
+      (left_out(a) ? unknown : asked ? own : others).push_back(a);
     }
-    if (!others.empty()) judged.others = mask_tensor(mask_in_view(union_of_masks(others), view));
+    const auto together = [&](const std::vector<Annotation>& some) {
+      return some.empty() ? Tensor() : mask_tensor(mask_in_view(union_of_masks(some), view));
+    };
+    const Tensor mask = together(own);
+    if (!mask.defined() || !mask.any().item<bool>()) return;  // nothing certain, or cut away by the crop
+    judged.mask = mask;
+    judged.others = together(others);
+    judged.ignore = together(unknown);
+    const Image border = annotations_->unknown(p.path, p.photo.width, p.photo.height);
+    if (!border.pixels.empty()) {
+      const Tensor between = mask_tensor(mask_in_view(border, view));
+      judged.ignore = judged.ignore.defined() ? judged.ignore.logical_or(between) : between;
+    }
+    if (judged.ignore.defined()) judged.ignore = judged.ignore.logical_and(mask.logical_not());
+    for (const Annotation& a : own) {
+      const AnnotationBox box = box_in_view(a.box, view);
+      if (box.width > 0 && box.height > 0) judged.boxes.push_back(whole_pixels(box));
+    }
   }
+
+  /// A group that was not told apart, or a thing that the data set leaves out of scores: neither truth nor its absence.
+  static bool left_out(const Annotation& a) { return a.crowd || a.difficult; }
 
   static TruthBox whole_pixels(const AnnotationBox& box) {
     const auto x = static_cast<int64_t>(std::floor(box.x)), y = static_cast<int64_t>(std::floor(box.y));
@@ -137,18 +167,20 @@ class OwnPictures final : public PictureSource {
             std::max<int64_t>(1, static_cast<int64_t>(std::ceil(box.y + box.height)) - y)};
   }
 
-  /// -1 for a class that the model does not have.
-  int64_t class_of(const std::string& label) const {
+  /// By their index, since a label may be a number itself or stand for several classes; empty for a class that the
+  /// model does not have.
+  std::vector<int64_t> classes_of(const std::string& label) const {
+    std::vector<int64_t> result;
     for (size_t i = 0; i < model_.card.labels.size(); ++i) {
-      if (model_.card.labels[i] == label) return static_cast<int64_t>(i);
+      if (model_.card.labels[i] == label) result.push_back(static_cast<int64_t>(i));
     }
-    return -1;
+    return result;
   }
 
   std::string largest_known_class(const std::vector<Annotation>& all) const {
     std::map<std::string, double> area;
     for (const Annotation& a : all) {
-      if (!a.label.empty() && class_of(a.label) >= 0) area[a.label] += a.box.width * a.box.height;
+      if (!a.label.empty() && !left_out(a) && !classes_of(a.label).empty()) area[a.label] += a.box.width * a.box.height;
     }
     std::string best;
     for (const auto& [label, pixels] : area) {

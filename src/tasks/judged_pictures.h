@@ -17,10 +17,11 @@ struct JudgedPicture {
   std::vector<int64_t> right;  ///< Classes that are right answers; empty when not known. Other answers can be left out.
   int64_t seed = 0;            ///< Of the draw.
   Tensor mask;                 ///< [H,W] bool, where the evidence is; undefined when not known.
-  Tensor ignore;
+  Tensor ignore;  ///< [H,W] bool, where the truth is not known: crowds, difficult things, borders. May be undefined.
   std::vector<TruthBox> boxes;
   Tensor others;                 ///< [H,W] bool, objects of other classes.
   std::vector<TruthPart> parts;  ///< Parts with the drop of the logit when each is taken away.
+  UsedFile file, truth;          ///< What was read for it, with its hash; empty for generated pictures.
 };
 
 /// Pictures by number, made when asked for, so that memory does not grow with their count.
