@@ -61,7 +61,7 @@ double tied_share(const Tensor& map);
 /// Pictures [1,...] put in place of what is removed: what `fill_for` takes, and "rise-blur", RISE's 11x11 Gaussian of
 /// sigma 5 over zero padding.
 Tensor removal_fill(const Context& one, const std::string& owner, const std::string& name);
-extern const char* const kFillAccepts;
+extern const char* const kRemovalAccepts;
 
 /// Picks per pixel: `yes` where masks [m,H,W] hold, else `no`; both [1,...] as the model lays pictures out.
 Tensor pick(const Context& one, const Tensor& masks, const Tensor& yes, const Tensor& no);

@@ -205,7 +205,7 @@ double tied_share(const Tensor& map) {
   return tied.item<double>() / static_cast<double>(map.numel());
 }
 
-const char* const kFillAccepts = "black, white, gray, zero, mean, blur[:SIGMA], rise-blur or noise[:SEED]";
+const char* const kRemovalAccepts = "black, white, gray, zero, mean, blur[:SIGMA], rise-blur or noise[:SEED]";
 
 namespace {
 

@@ -32,7 +32,8 @@ struct CurveParams {
 template <class V>
 void describe(V& visit, CurveParams& p) {
   visit("step", p.step, at_least(0), "Pixels per step; 0 takes a hundredth of the picture.");
-  visit("fill", p.fill, TextLike{kFillAccepts}, "What stands where a pixel is missing; zero is in the model domain.");
+  visit("fill", p.fill, TextLike{kRemovalAccepts},
+        "What stands where a pixel is missing; zero is in the model domain.");
   visit("score", p.score, one_of({"probability", "logit"}), "What is watched.");
   visit("ties", p.ties, one_of({"random", "raster"}), "Order of equal values: random from the seed, or by position.");
 }

@@ -71,7 +71,7 @@ void describe(V& visit, ContinuityParams& p) {
   visit("shifts", p.shifts, integer_between(2, 1000), "Translations to the right after the first picture.");
   visit("step", p.step, at_least(1), "Pixels per translation; together at most the width less one.");
   visit("patches", p.patches, at_least(1), "Patches along each side whose sums are followed.");
-  visit("fill", p.fill, TextLike{kFillAccepts}, "What enters from the left.");
+  visit("fill", p.fill, TextLike{kRemovalAccepts}, "What enters from the left.");
 }
 
 /// Pictures moved right by 0, step, 2 step, ... pixels, [n,...].

@@ -99,7 +99,7 @@ template <class V>
 void describe(V& visit, FaithfulnessCorrelationParams& p) {
   visit("size", p.size, at_least(1), "Pixels in a set; at most half of the picture is taken.");
   visit("runs", p.runs, at_least(3), "Random sets.");
-  visit("fill", p.fill, TextLike{kFillAccepts}, "What stands where a pixel is missing.");
+  visit("fill", p.fill, TextLike{kRemovalAccepts}, "What stands where a pixel is missing.");
   visit("score", p.score, one_of({"probability", "logit"}), kScoreHelp);
 }
 
@@ -128,7 +128,7 @@ void describe(V& visit, MuFidelityParams& p) {
   visit("grid", p.grid, at_least(2), "Cells along each side.");
   visit("share", p.share, between(0, 1), "Share of the cells in a set; at least one cell.");
   visit("samples", p.samples, at_least(3), "Random sets.");
-  visit("fill", p.fill, TextLike{kFillAccepts}, "What stands where a cell is missing.");
+  visit("fill", p.fill, TextLike{kRemovalAccepts}, "What stands where a cell is missing.");
   visit("score", p.score, one_of({"probability", "logit"}), kScoreHelp);
 }
 
@@ -162,7 +162,7 @@ void describe(V& visit, SensitivityNParams& p) {
   visit("points", p.points, at_least(1), "Sizes n, spaced evenly on a logarithmic scale from one pixel up.");
   visit("runs", p.runs, at_least(3), "Random sets of each size.");
   visit("largest", p.largest, between(0, 1), "Largest n as a share of the pixels.");
-  visit("fill", p.fill, TextLike{kFillAccepts}, "What stands where a pixel is missing.");
+  visit("fill", p.fill, TextLike{kRemovalAccepts}, "What stands where a pixel is missing.");
   visit("score", p.score, one_of({"probability", "logit"}), kScoreHelp);
 }
 
@@ -223,7 +223,7 @@ void describe(V& visit, InfidelityParams& p) {
   visit("units", p.units, one_of({"effect", "gradient"}),
         "What a value of the map means: the effect of its pixel, or change of the score per unit of input.");
   visit("normalize", p.normalize, Flag{}, "Scale the attribution by the factor that fits best first.");
-  visit("fill", p.fill, TextLike{kFillAccepts}, "What stands in the square.");
+  visit("fill", p.fill, TextLike{kRemovalAccepts}, "What stands in the square.");
   visit("score", p.score, one_of({"probability", "logit"}), kScoreHelp);
 }
 
@@ -310,7 +310,7 @@ struct MonotonicityParams {
 template <class V>
 void describe(V& visit, MonotonicityParams& p) {
   visit("step", p.step, at_least(0), "Pixels per step; 0 takes a hundredth of the picture.");
-  visit("fill", p.fill, TextLike{kFillAccepts}, "What stands where a pixel is not there yet.");
+  visit("fill", p.fill, TextLike{kRemovalAccepts}, "What stands where a pixel is not there yet.");
   visit("score", p.score, one_of({"probability", "logit"}), kScoreHelp);
 }
 
@@ -400,7 +400,7 @@ struct CompletenessParams {
 };
 template <class V>
 void describe(V& visit, CompletenessParams& p) {
-  visit("baseline", p.baseline, TextLike{std::string("auto, ") + kFillAccepts},
+  visit("baseline", p.baseline, TextLike{std::string("auto, ") + kRemovalAccepts},
         "What the score is compared with; auto takes what the method says of itself, or its baseline, or zero in the "
         "model domain.");
   visit("score", p.score, one_of({"probability", "logit"}), kScoreHelp);
