@@ -1,5 +1,8 @@
+#include <algorithm>
+
 #include "pellucid/error.h"
 #include "pellucid/evaluate.h"
+#include "pellucid/text.h"
 #include "pellucid/version.h"
 #include "tasks/cam_layers.h"
 #include "tasks/card_json.h"
@@ -58,6 +61,14 @@ AxiomsResult try_axioms(const AxiomsRequest& request, Progress* progress) {
   const at::NoGradGuard no_grad;
   const std::vector<MethodCall> calls = parse_methods(request.methods);
   const Target target = Target::parse(request.target);
+  std::vector<std::string> known;
+  for (const Axiom& axiom : axioms()) known.push_back(axiom.id);
+  for (const std::string& id : request.options.only) {
+    if (std::find(known.begin(), known.end(), id) == known.end()) {
+      throw_usage("no axiom '" + printable(id) + "'" + did_you_mean(id, known) + "; the axioms are " +
+                  join(known, ", "));
+    }
+  }
   const LoadedModel model = load_model(request.model);
   AxiomsResult result;
   result.notes = model.card.notes;

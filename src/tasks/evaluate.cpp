@@ -461,6 +461,16 @@ class SetEvaluator {
   Shape table_shape_;
 };
 
+/// What "all" means: the second network of some metrics has to be given.
+std::string every_metric(bool with_other_network) {
+  std::string list;
+  for (const Metric& metric : metrics()) {
+    if ((metric.needs & kMetricOtherNetwork) && !with_other_network) continue;
+    list += (list.empty() ? "" : ",") + metric.id;
+  }
+  return list;
+}
+
 /// Metrics that are defined with what there is to judge by.
 std::string metrics_for_own_pictures(const EvaluateRequest& request) {
   std::string list;
@@ -492,6 +502,7 @@ EvaluateRequest completed(EvaluateRequest request) {
   if (request.pictures_per_class < 1) throw_usage("pictures-per-class must be an integer >= 1");
   if (request.seeds < 1) throw_usage("seeds must be an integer >= 1");
   if (request.run.batch_size < 1) throw_usage("batch-size must be an integer >= 1");
+  if (trim(request.metrics) == "all") request.metrics = every_metric(!request.label_randomized.empty());
   for (const MetricCall& call : parse_metrics(request.metrics)) {
     if ((call.metric->needs & kMetricOtherNetwork) && request.label_randomized.empty()) {
       throw_usage("evaluate: " + call.metric->id + " needs a network trained on shuffled labels (--label-randomized)");

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 
 #include "pellucid/error.h"
@@ -15,6 +16,7 @@
 #include "support/expect_error.h"
 #include "support/layer_builder.h"
 #include "support/temporary_folder.h"
+#include "tasks/judged_pictures.h"
 
 namespace pellucid {
 namespace {
@@ -65,6 +67,17 @@ TEST(Evaluate, ThePlantedMarkIsFoundByThoseWhoLookAtTheNetwork) {
   // With two seeds each is measured at the threshold of the other, so no more than at its own best.
   EXPECT_LE(score_of(set, "grad-cam", "validated_iou").summary.mean,
             score_of(set, "grad-cam", "best_iou").summary.mean + 1e-12);
+}
+
+// Statistics over pictures assume that they are independent: no two classes show one scene in two colors.
+TEST(Evaluate, GeneratedPicturesAreScenesOfTheirOwn) {
+  ModelOptions options;
+  options.path = kModel;
+  const LoadedModel model = load_model(options);
+  const auto source = generated_pictures("an8flower-single", model, 1, 1, 0, 128);
+  std::set<int64_t> areas;
+  for (int64_t i = 0; i < source->size(); ++i) areas.insert(source->picture(i).mask.sum().item<int64_t>());
+  EXPECT_EQ(areas.size(), 6u);
 }
 
 // Class discrimination: with flowers of other classes beside it, a map of the class asked for lies on that flower;

@@ -106,7 +106,11 @@ std::vector<std::vector<std::string>> published_table(const EvaluatedSet& set, s
       for (const EvaluatedScore& score : method.scores) {
         if (score.spec.name != column.first || score.summary.n == 0) continue;
         char text[64];
-        std::snprintf(text, sizeof text, "%.1f +- %.2f", 100 * score.summary.mean, 100 * score.seed_sd);
+        if (score.seed_means.size() > 1) {
+          std::snprintf(text, sizeof text, "%.1f +- %.2f", 100 * score.summary.mean, 100 * score.seed_sd);
+        } else {
+          std::snprintf(text, sizeof text, "%.1f", 100 * score.summary.mean);
+        }
         cell = text;
       }
       row.push_back(cell);

@@ -34,13 +34,14 @@ class GeneratedPictures final : public PictureSource {
     request.label = static_cast<int>(label);
     // Training draws from small seeds; these are never among them.
     request.seed = 0xe7a1'0000'0000ULL + first_seed_ + static_cast<uint64_t>(seed);
-    request.index = static_cast<uint64_t>(index % per_class_);
+    // Classes that share an index share the scene; pictures have to be independent for the statistics.
+    request.index = static_cast<uint64_t>(index % (per_class_ * num_classes()));
     request.size = static_cast<int>(size_);
     const GroundTruthSample sample = draw_sample(set_, request);
 
     JudgedPicture judged;
     const std::string name = set_.name + "." + set_.classes[static_cast<size_t>(label)] + "." + std::to_string(seed) +
-                             "." + std::to_string(request.index);
+                             "." + std::to_string(index % per_class_);
     judged.picture = picture_from_image(sample.picture, name, name, model_);
     judged.target = std::to_string(label);
     judged.right = {label};

@@ -12,11 +12,13 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// Where `cmake --install` puts models, seen from the program.
-fs::path installed_models() {
+/// Where `cmake --install` puts models, seen from the program, and where they lie for one in build/PRESET/bin.
+std::vector<fs::path> models_near_the_program() {
   std::error_code ec;
   const fs::path program = fs::read_symlink("/proc/self/exe", ec);
-  return ec ? fs::path() : program.parent_path().parent_path() / "share" / "pellucid" / "models";
+  if (ec) return {};
+  const fs::path above = program.parent_path().parent_path();
+  return {above / "share" / "pellucid" / "models", above.parent_path().parent_path() / "models"};
 }
 
 }  // namespace
@@ -27,7 +29,8 @@ std::string shipped_model(const EvaluationSuite::Part& part, const EvaluateReque
   if (!request.models_folder.empty()) {
     folders = {fs::u8path(request.models_folder)};
   } else {
-    folders = {fs::u8path("models"), installed_models()};
+    folders = models_near_the_program();
+    folders.insert(folders.begin(), fs::u8path("models"));
     if (!request.output.empty()) folders.push_back(fs::u8path(request.output) / "models");
   }
   std::error_code ec;
