@@ -196,7 +196,7 @@ TEST(ExtremalPerturbation, MirrorsTheTargetWithThePicture) {
                                   n.context(target));
   const Tensor mask = a.map[0];
   EXPECT_LT(mask.narrow(1, 0, 8).min().item<double>(), 0.9);
-  EXPECT_GT(mask.narrow(1, 17, 7).min().item<double>(), 0.99);
+  EXPECT_GT(mask.narrow(1, 17, 7).min().item<double>(), 0.95);
 }
 
 }  // namespace
