@@ -131,8 +131,8 @@ TEST_F(Cli, CompletionScriptsAreAcceptedByTheirShells) {
 
 TEST_F(Cli, RefusesUnknownVerbsAndFlagsWithTheNearest) {
   bad({"explian"}, 2,
-      "no verb 'explian'; the verbs are explain, predict, info, evaluate, axioms, methods, metrics, dataset, train, "
-      "completion; did you mean "
+      "no verb 'explian'; the verbs are explain, predict, info, evaluate, axioms, visualize, invert, dream, "
+      "attack, methods, metrics, dataset, train, completion; did you mean "
       "'explain'?");
   bad({"explain", kModel, kPicture, "--methdo", "x"}, 2,
       "explain: no flag '--methdo'; did you mean '--method'? (pellucid explain --help)");

@@ -401,8 +401,7 @@ struct CompletenessParams {
 template <class V>
 void describe(V& visit, CompletenessParams& p) {
   visit("baseline", p.baseline, TextLike{std::string("auto, ") + kRemovalAccepts},
-        "What the score is compared with; auto takes what the method says of itself, or its baseline, or zero in the "
-        "model domain.");
+        "What the score is compared with; auto takes the method's own, or zero in the model domain.");
   visit("score", p.score, one_of({"probability", "logit"}), kScoreHelp);
 }
 

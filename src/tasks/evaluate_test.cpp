@@ -168,7 +168,7 @@ nlohmann::json annotation(int id, int category, const std::vector<int>& box, boo
 // A label may look like the number of another class, or be the label of several.
 TEST(Evaluate, AnnotatedLabelsAreNoNumbers) {
   const test::TemporaryFolder folder;
-  EvaluateRequest request = annotated(folder, {annotation(1, 1, {0, 0, 128, 256})}, {"1"});
+  EvaluateRequest request = annotated(folder, nlohmann::json::array({annotation(1, 1, {0, 0, 128, 256})}), {"1"});
   request.metrics = "iou";
   request.model.labels = folder.write("numbers.txt", "5\n4\n3\n2\n1\n0\n");
   EXPECT_EQ(evaluate(request).sets.at(0).pictures.at(0).class_index, 4);
@@ -241,7 +241,7 @@ TEST(Evaluate, MetricThatCannotBeHadIsLeftOpen) {
   EXPECT_EQ(method.notes.back().rfind("deletion: ", 0), 0u) << method.notes.back();
 }
 
-/// Cancels itself at the second sign of life of a metric.
+/// Cancels itself at the second sign of life of a metric, which is the metric's own.
 class CancelsWithin final : public Progress {
  public:
   explicit CancelsWithin(std::string what) : what_(std::move(what)) {}
@@ -254,12 +254,12 @@ class CancelsWithin final : public Progress {
   int seen_ = 0;
 };
 
-TEST(Evaluate, StopsWithinAMetric) {
+TEST(Evaluate, MetricsShowTheirProgressAndStop) {
   EvaluateRequest request;
   request.model.path = kModel;
   request.run.inputs = {kPicture};
   request.methods = "random";
-  request.metrics = "deletion:step=500";
+  request.metrics = "deletion:step=500,sparseness";
   CancelsWithin progress(" by deletion");
   expect_error(ErrorKind::kInterrupted, "interrupted", [&] { evaluate(request, &progress); });
 }
@@ -275,13 +275,14 @@ TEST(Evaluate, OneLogitCanBeRightAndWrong) {
     b.graph.node("Conv", {"pool", "w", "bias"}, {"c"});
     if (!spatial) b.graph.node("Flatten", {"c"}, {"flat"});
     save_onnx(b.finish(spatial ? "c" : "flat"), folder.file("binary.onnx"));
-    EvaluateRequest request = annotated(folder, {annotation(1, 1, {0, 0, 128, 256})}, {"yes", "no"});
+    EvaluateRequest request =
+        annotated(folder, nlohmann::json::array({annotation(1, 1, {0, 0, 128, 256})}), {"yes", "no"});
     request.model.path = folder.file("binary.onnx");
     request.model.labels = folder.write("labels.txt", "no\nyes\n");
     request.metrics = "iou";
     request.keep_wrong = false;
     EXPECT_EQ(evaluate(request).sets.at(0).num_wrong, 0) << spatial;
-    request = annotated(folder, {annotation(1, 2, {0, 0, 128, 256})}, {"yes", "no"});
+    request = annotated(folder, nlohmann::json::array({annotation(1, 2, {0, 0, 128, 256})}), {"yes", "no"});
     request.model.path = folder.file("binary.onnx");
     request.model.labels = folder.file("labels.txt");
     request.metrics = "iou";
