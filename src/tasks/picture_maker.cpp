@@ -175,6 +175,12 @@ Recipe PictureMaker::recipe(const std::string& fallback, const std::string& fami
   return stored(load_recipes(name).front());
 }
 
+WeightedRecipe PictureMaker::choose(const std::string& fallback, const std::string& family) const {
+  const std::string& name = options_.recipe.empty() ? fallback : options_.recipe;
+  const bool from_file = fs::u8path(name).extension() == ".json";
+  return {recipe(fallback, family), from_file ? 1 : find_recipe(name, family).weight};
+}
+
 Recipe PictureMaker::stored(Recipe recipe) const {
   if (options_.size > 0) {
     recipe.width = width_;

@@ -21,6 +21,12 @@ struct PictureJob {
   bool new_row = false;
 };
 
+/// A recipe of a family and the weight of its objective.
+struct WeightedRecipe {
+  Recipe recipe;
+  double weight = 1;
+};
+
 /// Runs jobs and writes what comes out of them.
 class PictureMaker {
  public:
@@ -29,6 +35,8 @@ class PictureMaker {
   /// The recipe of a verb by the options: by name or from a file, with size, steps and seed.
   Recipe recipe(const std::string& fallback, const std::string& family) const;
   Recipe recipe(const NamedRecipe& named) const;
+  /// The same with the weight that it gives its objective; 1 for one from a file.
+  WeightedRecipe choose(const std::string& fallback, const std::string& family) const;
   /// One from a file, with what the options say otherwise.
   Recipe stored(Recipe recipe) const;
   const LayerTable& layers() const { return layers_; }

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "pellucid/graph.h"
+#include "pellucid/learner.h"
 #include "support/compare.h"
 #include "support/expect_error.h"
 #include "support/explainer.h"
@@ -188,6 +189,44 @@ TEST(Trainer, SaysWhenTheLossDiverges) {
         for (int i = 0; i < 4; ++i) trainer.train_epoch(halves, kSteps);
       },
       Error);
+}
+
+// f(x) = w x with loss f: the gradient is x, and Adam's first step is the rate against its sign whatever its size.
+TEST(Learner, TakesAdamsFirstStepOfTheRate) {
+  GraphBuilder b(13);
+  b.input("x", {1, 2});
+  b.constant("w", at::tensor({0.5F, -1.0F}).view({2, 1}));
+  b.constant("still", at::tensor({2.0F}));
+  b.node("MatMul", {"x", "w"}, {"product"});
+  b.node("Mul", {"product", "still"}, {"y"});
+  b.output("y", Shape{1, 1});
+  LearnerOptions options;
+  options.optimizer = LearnerOptions::Optimizer::kAdam;
+  options.frozen = [](const std::string& name) { return name == "still"; };
+  Learner learner(b.finish(), options);
+  const ValueId y = learner.network().graph().outputs().front();
+  const Tensor x = at::tensor({3.0F, -0.01F}).view({1, 2});
+  const auto step = [&](double rate) { learner.step(learner.forward({x}, {y}).at(y).sum(), rate); };
+  step(0.1);
+  const auto weights = [&](const char* name) {
+    const Graph now = learner.graph();
+    return now.value(now.find(name)).constant.view({-1});
+  };
+  EXPECT_LT((weights("w") - at::tensor({0.4F, -0.9F})).abs().max().item<double>(), 1e-6);
+  // The gradient stays the same, so that both moments do once their bias is corrected: every step is the rate.
+  step(0.2);
+  EXPECT_LT((weights("w") - at::tensor({0.2F, -0.7F})).abs().max().item<double>(), 1e-5);
+  EXPECT_EQ(weights("still")[0].item<float>(), 2);
+  EXPECT_EQ(learner.steps(), 2);
+
+  const TemporaryFolder folder;
+  learner.save(folder.file("c.onnx"), {{"note", "kept"}});
+  Learner again(learner.graph(), options);
+  EXPECT_EQ(again.resume(folder.file("c.onnx")).at("note"), "kept");
+  step(0.3);
+  again.step(again.forward({x}, {y}).at(y).sum(), 0.3);
+  EXPECT_TRUE(same_weights(again.graph(), learner.graph()));
+  EXPECT_THROW(learner.step(learner.forward({x / 0}, {y}).at(y).sum(), 0.1), Error);
 }
 
 }  // namespace

@@ -1,0 +1,86 @@
+#include "cli/make_flags.h"
+
+#include <cmath>
+#include <iostream>
+
+#include "pellucid/error.h"
+#include "pellucid/text.h"
+
+namespace pellucid {
+
+namespace {
+
+std::string recipe_help(const std::string& family) {
+  std::string help = "How, by name or from a .json file (a result.json will do):";
+  for (const NamedRecipe& named : recipes()) {
+    if (named.family != family) continue;
+    help += "\n" + named.id + ": " + named.summary + " " + named.paper.authors + ", " + named.paper.venue + " " +
+            std::to_string(named.paper.year);
+  }
+  return help;
+}
+
+}  // namespace
+
+void add_make_flags(CLI::App& app, MakeOptions& make, const std::string& family) {
+  app.add_option("--recipe", make.recipe, recipe_help(family))->type_name("NAME|FILE")->group("How");
+  add_integer(app, "--picture-size", make.size, 1, 16384, "Longer side in pixels; 0 takes the model's input size")
+      ->group("How");
+  add_integer(app, "--steps", make.steps, 0, 1'000'000, "Steps of the optimizer; 0 takes the recipe's")->group("How");
+  app.add_option_function<std::string>(
+         "--seed",
+         [&make](const std::string& text) {
+           int64_t seed = 0;
+           if (!parse_int(text, seed) || seed < 0) {
+             throw_usage("seed is '" + printable(text) + "'; it must be an integer >= 0 (default 0)");
+           }
+           make.seed = static_cast<uint64_t>(seed);
+         },
+         "Of all that is random (default 0)")
+      ->type_name("N")
+      ->group("How");
+  app.add_option("-o,--output", make.output, "Folder for the results (default " + make.output + ")")
+      ->type_name("DIR")
+      ->group("Output");
+  add_model_flags(app, make.model);
+}
+
+void add_pictures(CLI::App& app, MakeOptions& make, std::vector<std::string>& inputs) {
+  app.add_option("model", make.model.path, "ONNX file")->required()->type_name("MODEL");
+  app.add_option("inputs", inputs, "Pictures, folders or globs")->required()->type_name("IMAGE...");
+}
+
+int print_made_pictures(const MakeResult& result, const MakeOptions& make, const GlobalOptions& global) {
+  const int status = result.interrupted ? static_cast<int>(ErrorKind::kInterrupted) : 0;
+  if (global.json) {
+    std::cout << result.json << "\n";
+    return status;
+  }
+  if (!global.quiet) {
+    for (const std::string& note : result.notes) std::cout << "note: " << printable(note, 400) << "\n";
+  }
+  const auto number = [](double x) { return number_text(std::round(x * 1000) / 1000); };
+  std::vector<std::vector<std::string>> rows;
+  for (const MadePicture& p : result.pictures) {
+    if (!p.classes_before.empty() && !p.classes.empty()) {
+      std::cout << printable(p.name) << ": " << printable(p.classes_before[0].label) << " "
+                << number(100 * p.classes_before[0].probability) << " % -> " << printable(p.classes[0].label) << " "
+                << number(100 * p.classes[0].probability) << " %, change " << number(255 * p.change_max) << "/255, L2 "
+                << number(p.change_norm) << "\n";
+    }
+    const bool ranked = p.class_index >= 0 && p.rank > 0;
+    rows.push_back({"  " + printable(p.title, 40), p.recipe.name, number(p.objective_start), number(p.objective),
+                    ranked ? number(100 * p.probability) + " %" : "", ranked ? std::to_string(p.rank) : "",
+                    number(p.seconds),
+                    p.image_file + (p.notes.empty() ? "" : "  (" + printable(p.notes.front(), 200) + ")")});
+  }
+  std::cout << text_table({"  made large", "recipe", "start", "end", "probability", "rank", "s", "picture"}, rows,
+                          terminal_width());
+  if (!result.result_file.empty()) {
+    std::cout << "written to " << printable(make.output) << "/" << result.sheet_file << ", " << result.result_file
+              << "\n";
+  }
+  return status;
+}
+
+}  // namespace pellucid
