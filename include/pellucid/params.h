@@ -117,4 +117,17 @@ ParamMap params_text(P p) {
   return visitor.values;
 }
 
+// How methods, metrics and parts of recipes are written: ID or ID:NAME=VALUE,NAME=VALUE. Colons, commas and equals
+// signs inside parentheses belong to the ID.
+
+/// What stands before the colon, trimmed.
+std::string call_id(const std::string& call);
+/// What stands behind it; none without a colon. Throws Error(kUsage) naming `owner` for what is not NAME=VALUE and for
+/// a name that is given twice.
+ParamMap call_params(const std::string& owner, const std::string& call);
+/// The inverse of both: `params` in the order in which they are declared.
+std::string call_text(const std::string& id, const std::vector<ParamSpec>& specs, const ParamMap& params);
+/// Splits "iou,deletion:step=1,fill=mean" at the commas that begin a new call.
+std::vector<std::string> split_calls(const std::string& list);
+
 }  // namespace pellucid

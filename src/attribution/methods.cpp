@@ -91,26 +91,6 @@ const Method* find_method(const std::string& id) {
   return nullptr;
 }
 
-/// The first `wanted` that is not inside parentheses.
-size_t find_outside(const std::string& text, char wanted) {
-  int depth = 0;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == wanted && depth <= 0) return i;
-    depth += text[i] == '(' ? 1 : text[i] == ')' ? -1 : 0;
-  }
-  return std::string::npos;
-}
-
-std::vector<std::string> split_outside(std::string text, char separator) {
-  std::vector<std::string> parts;
-  for (size_t at = find_outside(text, separator); at != std::string::npos; at = find_outside(text, separator)) {
-    parts.push_back(text.substr(0, at));
-    text.erase(0, at + 1);
-  }
-  parts.push_back(text);
-  return parts;
-}
-
 /// "smooth(METHOD:PARAMETERS)".
 std::shared_ptr<const Method> wrapped_method(const std::string& id) {
   const std::string opening = "smooth(";
@@ -125,8 +105,7 @@ std::shared_ptr<const Method> wrapped_method(const std::string& id) {
 }  // namespace
 
 MethodCall MethodCall::parse(const std::string& text) {
-  const size_t colon = find_outside(text, ':');
-  const std::string id = trim(text.substr(0, colon));
+  const std::string id = call_id(text);
   MethodCall call;
   if (id.find_first_of("()") != std::string::npos) {
     call.wrapped = wrapped_method(id);
@@ -138,48 +117,16 @@ MethodCall MethodCall::parse(const std::string& text) {
     throw_usage("no method '" + printable(id) + "'" + did_you_mean(id, method_ids()) +
                 " ('pellucid methods' lists all)");
   }
-  if (colon != std::string::npos) {
-    for (const std::string& part : split(text.substr(colon + 1), ',')) {
-      const size_t equals = part.find('=');
-      if (equals == std::string::npos) {
-        throw_usage(call.method->id + ": '" + printable(part) + "' is not NAME=VALUE");
-      }
-      const std::string name = trim(part.substr(0, equals));
-      if (!call.params.emplace(name, trim(part.substr(equals + 1))).second)
-        throw_usage(call.method->id + ": " + name + " is given twice");
-    }
-  }
+  call.params = call_params(call.method->id, text);
   call.method->complete(call.params);
   return call;
 }
 
-std::string MethodCall::text() const {
-  std::string text = method->id;
-  char separator = ':';
-  for (const ParamSpec& spec : method->params) {
-    const auto found = params.find(spec.name);
-    if (found == params.end()) continue;
-    text += separator + spec.name + "=" + found->second;
-    separator = ',';
-  }
-  return text;
-}
+std::string MethodCall::text() const { return call_text(method->id, method->params, params); }
 
 std::vector<MethodCall> parse_methods(const std::string& text) {
-  // A piece with '=' but no ':' before it continues the method before.
-  std::vector<std::string> pieces;
-  for (const std::string& part : split_outside(text, ',')) {
-    const size_t equals = find_outside(part, '=');
-    const size_t colon = find_outside(part, ':');
-    const bool continues = equals != std::string::npos && (colon == std::string::npos || colon > equals);
-    if (continues && !pieces.empty()) {
-      pieces.back() += (find_outside(pieces.back(), ':') == std::string::npos ? ":" : ",") + part;
-    } else {
-      pieces.push_back(part);
-    }
-  }
   std::vector<MethodCall> calls;
-  for (const std::string& piece : pieces) {
+  for (const std::string& piece : split_calls(text)) {
     if (trim(piece) == "all") {
       for (const Method& m : methods()) calls.push_back({&m, {}});
     } else {

@@ -1,5 +1,7 @@
 #include "attribution/perturbation.h"
 
+#include <algorithm>
+
 #include "attribution/baseline.h"
 #include "pellucid/error.h"
 #include "pellucid/text.h"
@@ -78,6 +80,19 @@ Tensor fill_for(const Context& context, const std::string& owner, const std::str
     if (e.kind() != ErrorKind::kUsage) throw;
     throw_usage(owner + ": fill is '" + printable(name) + "'; it must be " + accepts);
   }
+}
+
+CellGrid::CellGrid(int64_t h, int64_t w, int64_t cells_along_a_side)
+    : rows(std::min(cells_along_a_side, h)), columns(std::min(cells_along_a_side, w)), height(h), width(w) {}
+
+Tensor CellGrid::labels() const {
+  const Tensor y = (at::arange(height, at::kLong) * rows).div(height, "floor");
+  const Tensor x = (at::arange(width, at::kLong) * columns).div(width, "floor");
+  return y.unsqueeze(1) * columns + x.unsqueeze(0);
+}
+
+Tensor CellGrid::spread(const Tensor& values) const {
+  return values.index_select(1, labels().flatten()).view({-1, height, width});
 }
 
 Attribution map_attribution(const Tensor& map, bool is_signed) {

@@ -52,6 +52,18 @@ extern const char* const kFillAccepts;
 Tensor fill_for(const Context& context, const std::string& owner, const std::string& name, int64_t image,
                 const std::string& accepts = kFillAccepts);
 
+/// Cells of a grid over a picture of H x W pixels, no more along a side than it has pixels.
+struct CellGrid {
+  int64_t rows, columns, height, width;
+
+  CellGrid(int64_t height, int64_t width, int64_t cells_along_a_side);
+  int64_t cells() const { return rows * columns; }
+  /// The cell of every pixel, 0..cells-1 row by row, int64 [H,W].
+  Tensor labels() const;
+  /// Values of cells [n,cells] as pixels [n,H,W], nearest neighbour.
+  Tensor spread(const Tensor& values) const;
+};
+
 /// A map [N,H,W] at input resolution that has no channels of its own, as the result of a method.
 Attribution map_attribution(const Tensor& map, bool is_signed);
 

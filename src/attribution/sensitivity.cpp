@@ -51,24 +51,10 @@ void describe(V& visit, HsicParams& p) {
   visit("score", p.score, one_of({"probability", "logit"}), "The number whose dependence is measured.");
 }
 
-/// Cells of a grid over the picture, no more along a side than it has pixels.
-struct Grid {
-  int64_t rows, columns, height, width;
-
-  Grid(const Context& context, int64_t cells) {
-    std::tie(height, width) = input_size(context);
-    rows = std::min(cells, height);
-    columns = std::min(cells, width);
-  }
-  int64_t cells() const { return rows * columns; }
-
-  /// Cell values [n,cells] as masks [n,H,W], nearest neighbour.
-  Tensor masks(const Tensor& values) const {
-    const Tensor y = (at::arange(height, at::kLong) * rows).div(height, "floor");
-    const Tensor x = (at::arange(width, at::kLong) * columns).div(width, "floor");
-    return values.view({-1, rows, columns}).index_select(1, y).index_select(2, x);
-  }
-};
+CellGrid grid_over(const Context& context, int64_t cells) {
+  const auto [height, width] = input_size(context);
+  return {height, width, cells};
+}
 
 /// Scrambled Sobol' points [count,dimensions] in [0,1): LibTorch's direction numbers (Joe, Kuo, SIAM J. Sci. Comput.
 /// 2008), Matousek's linear matrix scrambling and a digital shift.
@@ -99,7 +85,7 @@ Tensor binary_hypercube(int64_t count, int64_t dimensions, uint64_t seed) {
 
 /// Runs `indices` (float64 [cells] for one image) on every image; the map is bilinear.
 template <class F>
-Attribution on_grid(const Context& context, const Grid& grid, double passes, const F& indices) {
+Attribution on_grid(const Context& context, const CellGrid& grid, double passes, const F& indices) {
   TensorList values;
   for (int64_t i = 0; i < num_images(context); ++i) values.push_back(indices(i).view({grid.rows, grid.columns}));
   Attribution a;
@@ -112,7 +98,7 @@ Attribution on_grid(const Context& context, const Grid& grid, double passes, con
   return a;
 }
 
-Tensor measure_designs(const Context& context, const Grid& grid, int64_t image, int64_t count, Measure measure,
+Tensor measure_designs(const Context& context, const CellGrid& grid, int64_t image, int64_t count, Measure measure,
                        const Tensor& fill, const std::function<Tensor(int64_t, int64_t)>& rows) {
   Variants variants;
   variants.image = image;
@@ -121,12 +107,12 @@ Tensor measure_designs(const Context& context, const Grid& grid, int64_t image, 
   variants.what = "masks";
   variants.done = image * count;
   variants.total = num_images(context) * count;
-  variants.make = [&](int64_t begin, int64_t n) { return blend(context, image, grid.masks(rows(begin, n)), fill); };
+  variants.make = [&](int64_t begin, int64_t n) { return blend(context, image, grid.spread(rows(begin, n)), fill); };
   return measure_variants(context, variants);
 }
 
 Attribution sobol(const Context& context, const SobolParams& p) {
-  const Grid grid(context, p.grid);
+  const CellGrid grid = grid_over(context, p.grid);
   const int64_t d = grid.cells();
   const Tensor injected = injected_rows(context, "sobol", "design", 2 * d);
   const Tensor design = injected.defined() ? injected : sobol_points(p.samples, 2 * d, context.seed);
@@ -173,7 +159,7 @@ double kernel_width(const Tensor& scores, const std::string& rule) {
 }
 
 Attribution hsic(const Context& context, const HsicParams& p) {
-  const Grid grid(context, p.grid);
+  const CellGrid grid = grid_over(context, p.grid);
   const Tensor injected = injected_rows(context, "hsic", "design", grid.cells());
   const Tensor masks = injected.defined() ? injected : binary_hypercube(p.samples, grid.cells(), context.seed);
   const int64_t count = masks.size(0);

@@ -112,3 +112,74 @@ void refuse_unknown(const std::string& owner, const ParamMap& given, const std::
 }
 
 }  // namespace pellucid::detail
+
+namespace pellucid {
+
+namespace {
+
+/// Position of a character that is inside no parentheses.
+size_t find_outside(const std::string& text, char wanted) {
+  int depth = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == wanted && depth <= 0) return i;
+    depth += text[i] == '(' ? 1 : text[i] == ')' ? -1 : 0;
+  }
+  return std::string::npos;
+}
+
+std::vector<std::string> split_outside(std::string text, char separator) {
+  std::vector<std::string> parts;
+  for (size_t at = find_outside(text, separator); at != std::string::npos; at = find_outside(text, separator)) {
+    parts.push_back(text.substr(0, at));
+    text.erase(0, at + 1);
+  }
+  parts.push_back(text);
+  return parts;
+}
+
+}  // namespace
+
+std::string call_id(const std::string& call) { return trim(call.substr(0, find_outside(call, ':'))); }
+
+ParamMap call_params(const std::string& owner, const std::string& call) {
+  ParamMap params;
+  const size_t colon = find_outside(call, ':');
+  if (colon == std::string::npos) return params;
+  for (const std::string& part : split(call.substr(colon + 1), ',')) {
+    const size_t equals = part.find('=');
+    if (equals == std::string::npos) throw_usage(owner + ": '" + printable(part) + "' is not NAME=VALUE");
+    const std::string name = trim(part.substr(0, equals));
+    if (!params.emplace(name, trim(part.substr(equals + 1))).second)
+      throw_usage(owner + ": " + name + " is given twice");
+  }
+  return params;
+}
+
+std::string call_text(const std::string& id, const std::vector<ParamSpec>& specs, const ParamMap& params) {
+  std::string text = id;
+  char separator = ':';
+  for (const ParamSpec& spec : specs) {
+    const auto found = params.find(spec.name);
+    if (found == params.end()) continue;
+    text += separator + spec.name + "=" + found->second;
+    separator = ',';
+  }
+  return text;
+}
+
+std::vector<std::string> split_calls(const std::string& list) {
+  std::vector<std::string> calls;
+  for (const std::string& part : split_outside(list, ',')) {
+    // With '=' but no ':' before it, it continues the call before.
+    const size_t equals = find_outside(part, '='), colon = find_outside(part, ':');
+    const bool continues = equals != std::string::npos && (colon == std::string::npos || colon > equals);
+    if (continues && !calls.empty()) {
+      calls.back() += (find_outside(calls.back(), ':') == std::string::npos ? ":" : ",") + part;
+    } else {
+      calls.push_back(part);
+    }
+  }
+  return calls;
+}
+
+}  // namespace pellucid

@@ -68,8 +68,7 @@ const char* better_text(Better better) {
 }
 
 MetricCall MetricCall::parse(const std::string& text) {
-  const size_t colon = text.find(':');
-  const std::string id = trim(text.substr(0, colon));
+  const std::string id = call_id(text);
   MetricCall call;
   std::vector<std::string> ids;
   for (const Metric& m : metrics()) {
@@ -79,47 +78,16 @@ MetricCall MetricCall::parse(const std::string& text) {
   if (!call.metric) {
     throw_usage("no metric '" + printable(id) + "'" + did_you_mean(id, ids) + " (there are: " + join(ids, ", ") + ")");
   }
-  if (colon != std::string::npos) {
-    for (const std::string& part : split(text.substr(colon + 1), ',')) {
-      const size_t equals = part.find('=');
-      if (equals == std::string::npos) throw_usage(id + ": '" + printable(part) + "' is not NAME=VALUE");
-      const std::string name = trim(part.substr(0, equals));
-      if (!call.params.emplace(name, trim(part.substr(equals + 1))).second) {
-        throw_usage(id + ": " + name + " is given twice");
-      }
-    }
-  }
+  call.params = call_params(id, text);
   call.metric->complete(call.params);
   return call;
 }
 
-std::string MetricCall::text() const {
-  std::string text = metric->id;
-  char separator = ':';
-  for (const ParamSpec& spec : metric->params) {
-    const auto found = params.find(spec.name);
-    if (found == params.end()) continue;
-    text += separator + spec.name + "=" + found->second;
-    separator = ',';
-  }
-  return text;
-}
+std::string MetricCall::text() const { return call_text(metric->id, metric->params, params); }
 
 std::vector<MetricCall> parse_metrics(const std::string& text) {
-  // A piece with '=' but no ':' before it continues the metric before.
-  std::vector<std::string> pieces;
-  for (const std::string& part : split(text, ',')) {
-    const size_t equals = part.find('=');
-    const size_t colon = part.find(':');
-    const bool continues = equals != std::string::npos && (colon == std::string::npos || colon > equals);
-    if (continues && !pieces.empty()) {
-      pieces.back() += (pieces.back().find(':') == std::string::npos ? ":" : ",") + part;
-    } else {
-      pieces.push_back(part);
-    }
-  }
   std::vector<MetricCall> calls;
-  for (const std::string& piece : pieces) {
+  for (const std::string& piece : split_calls(text)) {
     if (trim(piece) == "all") {
       for (const Metric& m : metrics()) calls.push_back({&m, {}});
     } else {

@@ -98,13 +98,7 @@ TEST(Metrics, EveryEntryIsCompleteAndItsTextParsesBack) {
     EXPECT_NE(m.better, Better::kNeither) << m.id;
     EXPECT_EQ(m.better, m.scores.front().better) << m.id;
     for (const ScoreSpec& s : m.scores) EXPECT_FALSE(s.meaning.empty()) << m.id;
-    std::string text = m.id;
-    char separator = ':';
-    for (const auto& [name, value] : m.complete({})) {
-      text += separator + name + "=" + value;
-      separator = ',';
-    }
-    const MetricCall call = MetricCall::parse(text);
+    const MetricCall call = MetricCall::parse(call_text(m.id, m.params, m.complete({})));
     EXPECT_EQ(MetricCall::parse(call.text()).text(), call.text());
     EXPECT_EQ(call.params, m.complete({})) << m.id;
   }

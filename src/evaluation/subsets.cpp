@@ -71,14 +71,6 @@ Tensor random_pixels(const Tensor& map, int64_t size, at::Generator& generator) 
   return set.view(map.sizes());
 }
 
-/// Labels 0..rows*columns-1 of the cells of a grid, [H,W].
-Tensor grid_cells(const Tensor& map, int64_t grid) {
-  const int64_t rows = std::min(grid, map.size(0)), columns = std::min(grid, map.size(1));
-  const Tensor y = (at::arange(map.size(0), at::kLong) * rows).div(map.size(0), "floor");
-  const Tensor x = (at::arange(map.size(1), at::kLong) * columns).div(map.size(1), "floor");
-  return y.unsqueeze(1) * columns + x.unsqueeze(0);
-}
-
 /// A score of this name, or the note why there is none.
 void set_correlation(MetricResult& result, const char* name, std::optional<double> value) {
   if (value) {
@@ -135,8 +127,9 @@ void describe(V& visit, MuFidelityParams& p) {
 MetricResult mu_fidelity(const MetricContext& context, const MuFidelityParams& p) {
   const Context one = one_picture(context);
   const Tensor map = judged_map(context);
-  const Tensor cells = grid_cells(map, p.grid);
-  const int64_t count = cells.max().item<int64_t>() + 1;
+  const CellGrid grid(map.size(0), map.size(1), p.grid);
+  const Tensor cells = grid.labels();
+  const int64_t count = grid.cells();
   const int64_t size = std::clamp<int64_t>(std::llround(p.share * static_cast<double>(count)), 1, count);
   at::Generator generator = at::detail::createCPUGenerator(one.seed);
   const auto draw = [&] {
@@ -369,8 +362,9 @@ void describe(V& visit, MonotonicityCorrelationParams& p) {
 MetricResult monotonicity_correlation(const MetricContext& context, const MonotonicityCorrelationParams& p) {
   const Context one = one_picture(context);
   const Tensor map = judged_map(context);
-  const Tensor cells = grid_cells(map, p.grid);
-  const int64_t count = cells.max().item<int64_t>() + 1;
+  const CellGrid grid(map.size(0), map.size(1), p.grid);
+  const Tensor cells = grid.labels();
+  const int64_t count = grid.cells();
   const Tensor planes = to_planes(one, one.input);
   at::Generator generator = at::detail::createCPUGenerator(one.seed);
   Variants variants;

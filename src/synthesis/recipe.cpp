@@ -64,8 +64,7 @@ const std::vector<PartInfo>& synthesis_parts(PartKind kind) {
 }
 
 PartCall PartCall::parse(PartKind kind, const std::string& text) {
-  const size_t colon = text.find(':');
-  const std::string id = trim(text.substr(0, colon));
+  const std::string id = call_id(text);
   PartCall call;
   std::vector<std::string> ids;
   for (const PartInfo& info : synthesis_parts(kind)) {
@@ -76,31 +75,12 @@ PartCall PartCall::parse(PartKind kind, const std::string& text) {
     throw_usage(std::string("no ") + part_kind_name(kind) + " '" + printable(id) + "'" + did_you_mean(id, ids) +
                 "; there are " + join(ids, ", "));
   }
-  if (colon != std::string::npos) {
-    for (const std::string& part : split(text.substr(colon + 1), ',')) {
-      const size_t equals = part.find('=');
-      if (equals == std::string::npos) throw_usage(id + ": '" + printable(part) + "' is not NAME=VALUE");
-      const std::string name = trim(part.substr(0, equals));
-      if (!call.params.emplace(name, trim(part.substr(equals + 1))).second) {
-        throw_usage(id + ": " + name + " is given twice");
-      }
-    }
-  }
+  call.params = call_params(id, text);
   call.info->complete(call.params);
   return call;
 }
 
-std::string PartCall::text() const {
-  std::string text = info->id;
-  char separator = ':';
-  for (const ParamSpec& spec : info->params) {
-    const auto found = params.find(spec.name);
-    if (found == params.end()) continue;
-    text += separator + spec.name + "=" + found->second;
-    separator = ',';
-  }
-  return text;
-}
+std::string PartCall::text() const { return call_text(info->id, info->params, params); }
 
 void check_recipe(const Recipe& recipe) {
   const auto check_all = [](PartKind kind, const std::vector<std::string>& parts) {
