@@ -205,12 +205,22 @@ struct Tally {
   std::map<std::string, int> unsupported;
 };
 
-void run_case(const fs::path& folder, bool optimize, const std::string& bytes, Tally& tally) {
+/// Real numbers as they come to a network on this device: integers are mostly shapes and positions, and stay.
+TensorList on_device(TensorList tensors, const std::string& device) {
+  for (Tensor& t : tensors) {
+    if (t.is_floating_point()) t = t.to(at::Device(device));
+  }
+  return tensors;
+}
+
+void run_case(const fs::path& folder, bool optimize, const std::string& bytes, const std::string& device,
+              Tally& tally) {
   const std::string name = folder.filename().string();
   try {
     NetworkOptions options;
     options.precision = Precision::kAsStored;
     options.optimize = optimize;
+    options.device = device;
     const Network network(parse_onnx(bytes, name), options);
     Request request;
     request.capture = network.graph().outputs();
@@ -219,10 +229,10 @@ void run_case(const fs::path& folder, bool optimize, const std::string& bytes, T
       if (!entry.is_directory()) continue;
       ++num_sets;
       const TensorList expected = read_tensors(entry.path(), "output_");
-      const Values values = network.run(read_tensors(entry.path(), "input_"), request);
+      const Values values = network.run(on_device(read_tensors(entry.path(), "input_"), device), request);
       if (expected.size() != request.capture.size()) throw_invalid("another number of outputs");
       for (size_t i = 0; i < expected.size(); ++i) {
-        const std::string problem = difference(values.at(request.capture[i]), expected[i]);
+        const std::string problem = difference(values.at(request.capture[i]).cpu(), expected[i]);
         if (!problem.empty()) throw_invalid("output " + std::to_string(i) + ": " + problem);
       }
     }
@@ -244,7 +254,7 @@ std::vector<fs::path> cases_of(const std::string& set) {
   return folders;
 }
 
-void check_set(const std::string& set, size_t least_passing) {
+void check_set(const std::string& set, size_t least_passing, const std::string& device = "cpu") {
   const std::vector<fs::path> folders = cases_of(set);
   if (folders.empty()) GTEST_SKIP() << "no ONNX test data in " << PELLUCID_ONNX_TESTDATA << "/" << set;
   Tally tally;
@@ -255,8 +265,8 @@ void check_set(const std::string& set, size_t least_passing) {
     const std::set<std::string> problems = unsupported_in(model);
     for (const std::string& problem : problems) ++tally.unsupported[problem];
     if (!problems.empty()) continue;
-    run_case(folder, false, bytes, tally);
-    run_case(folder, true, bytes, tally);
+    run_case(folder, false, bytes, device, tally);
+    run_case(folder, true, bytes, device, tally);
   }
   std::cout << set << ": " << tally.passed.size() << " runs passed, " << tally.failed.size()
             << " failed; not supported:";
@@ -270,6 +280,10 @@ void check_set(const std::string& set, size_t least_passing) {
 }
 
 TEST(Conformance, Node) { check_set("node", 700); }
+#ifdef PELLUCID_STRICT_DEVICE
+// Every operator on a device that is not the CPU: nothing is made, or read, on the wrong one.
+TEST(Conformance, NodeOnAnotherDevice) { check_set("node", 700, "privateuseone"); }
+#endif
 TEST(Conformance, Simple) { check_set("simple", 6); }
 TEST(Conformance, PytorchConverted) { check_set("pytorch-converted", 75); }
 TEST(Conformance, PytorchOperator) { check_set("pytorch-operator", 30); }

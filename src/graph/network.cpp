@@ -1,5 +1,6 @@
 #include "pellucid/network.h"
 
+#include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include "graph/executor.h"
@@ -19,6 +20,10 @@ at::Device device_from(const std::string& text) {
     if (text.size() > 5 && !parse_int(text.substr(5), index))
       throw_usage("device is '" + printable(text) + "'; cpu, cuda or cuda:N was expected");
     return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
+  }
+  // LibTorch's name for a device that a program brings along.
+  if (text == "privateuseone" && c10::impl::hasDeviceGuardImpl(at::DeviceType::PrivateUse1)) {
+    return at::Device(at::DeviceType::PrivateUse1, 0);
   }
   throw_usage("device is '" + printable(text) + "'; cpu, cuda or cuda:N was expected");
 }
