@@ -151,9 +151,11 @@ TEST_F(Cli, RefusesUnknownVerbsAndFlagsWithTheNearest) {
       "expected; did you mean 'viridis'?");
   bad({"completion", "powershell"}, 2, "completion: shell is 'powershell'; bash, zsh or fish was expected");
   bad({"dataset", "mnist", "-o", "x"}, 2,
-      "no data set 'mnist'; the generated sets are an8flower-single, an8flower-double, parts, scenes, shortcut");
+      "no data set 'mnist'; the generated sets are an8flower-single, an8flower-double, parts, scenes, shortcut, "
+      "textures");
   bad({"dataset", "part", "-o", "x"}, 2,
-      "no data set 'part'; the generated sets are an8flower-single, an8flower-double, parts, scenes, shortcut; did you "
+      "no data set 'part'; the generated sets are an8flower-single, an8flower-double, parts, scenes, shortcut, "
+      "textures; did you "
       "mean 'parts'?");
   bad({"dataset", "parts", "--swap-watermark", "-o", "x"}, 2,
       "dataset: nothing is planted in parts, so there is nothing to swap");
@@ -929,7 +931,8 @@ TEST_F(Cli, TrainingTakesAnySetAndPermutedLabels) {
   arguments = tiny_training("1");
   arguments.insert(arguments.end(), {"--data", "flowers"});
   bad(arguments, 2,
-      "no data set 'flowers'; the generated sets are an8flower-single, an8flower-double, parts, scenes, shortcut");
+      "no data set 'flowers'; the generated sets are an8flower-single, an8flower-double, parts, scenes, shortcut, "
+      "textures");
 }
 
 TEST_F(Cli, KilledTrainingGoesOnFromItsCheckpoint) {

@@ -69,11 +69,15 @@ struct GroundTruthSet {
   std::function<GroundTruthSample(const GroundTruthRequest&)> draw;  ///< Use draw_sample, which checks.
 };
 
-/// All sets: an8flower-single, an8flower-double, parts, scenes, shortcut.
+/// All sets: an8flower-single, an8flower-double, parts, scenes, shortcut, textures.
 const std::vector<GroundTruthSet>& ground_truth_sets();
 
 /// Throws Error(kUsage) that lists the names.
 const GroundTruthSet& find_ground_truth_set(const std::string& name);
+
+/// The classes of several sets one after the other, without what only one of them has (parts, shortcuts). Throws
+/// Error(kUsage) for an unknown name.
+GroundTruthSet joined_set(const std::vector<std::string>& names);
 
 /// One picture with its truth. A pure function of its arguments, safe to call from several threads, with the same bytes
 /// on every machine with IEEE 754 doubles. Throws Error(kUsage) for an unknown class or part or an option out of range.

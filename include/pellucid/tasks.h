@@ -18,9 +18,12 @@
 
 namespace pellucid {
 
-/// `pellucid train`: a residual network on generated pictures.
+/// `pellucid train`: a small network on generated pictures.
 struct TrainRequest {
-  std::string data = "an8flower-single";  ///< Name of a GroundTruthSet.
+  std::string data = "an8flower-single";  ///< Name of a GroundTruthSet, or several joined by commas.
+  /// "residual", or "vgg": a plain encoder for losses on features; its BatchNormalization is folded at the end and its
+  /// activations are scaled to mean one.
+  std::string architecture = "residual";
   int64_t input_size = 128;
   std::vector<int64_t> widths{16, 32, 64, 64};
   int64_t pictures_per_class = 600;  ///< Fresh ones in every epoch, unless `same_pictures`.

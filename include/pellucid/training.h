@@ -21,6 +21,29 @@ struct ResidualNetworkOptions {
 };
 Graph make_residual_network(const ResidualNetworkOptions& options);
 
+/// A network in the manner of Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image
+/// Recognition", ICLR 2015, for [N,3,H,W] pictures of any size of at least 2^stages pixels: per entry of `widths` a
+/// stage of two 3x3 convolutions with reflected borders, BatchNormalization and ReLU, average pooling by two between
+/// stages, global average pooling, one linear layer. Values are named conv1_1, conv1_1.relu, conv1_2, ..., pool1,
+/// conv2_1, ..., pool, logits.
+struct VggNetworkOptions {
+  int64_t num_classes = 6;
+  std::vector<int64_t> widths{16, 32, 64, 128};
+  uint64_t seed = 1;
+};
+Graph make_vgg_network(const VggNetworkOptions& options);
+
+/// The same function without BatchNormalization: each is multiplied into the convolution before it. Throws
+/// Error(kUsage) when one cannot be.
+Graph with_folded_batch_norms(const Graph& graph);
+
+/// The same function, with the weights of a chain of convolutions, ReLUs and poolings scaled so that every channel
+/// after a ReLU has mean activation one over the batches inputs(0) to inputs(count - 1); the last linear layer undoes
+/// it. Channels that never fire stay as they are. After Gatys, Ecker, Bethge, "Texture Synthesis Using Convolutional
+/// Neural Networks", NIPS 2015: layers then weigh about the same in losses on features. Throws Error(kUsage) for graphs
+/// with other operators.
+Graph with_unit_mean_activations(const Graph& graph, const std::function<Tensor(int64_t)>& inputs, int64_t count);
+
 struct TrainingOptions {
   int64_t epochs = 6;
   int64_t batch_size = 32;

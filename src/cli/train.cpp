@@ -12,14 +12,15 @@ namespace pellucid {
 std::function<int(TerminalProgress&)> setup_train(CLI::App& app, GlobalOptions& global) {
   struct Options {
     TrainRequest request;
-    std::string data, variant = "single-6c", widths = "16,32,64,64";
+    std::string data, variant = "single-6c", widths;
     int64_t seed = 1;
   };
   auto o = std::make_shared<Options>();
   TrainRequest& r = o->request;
   std::vector<std::string> sets;
   for (const GroundTruthSet& set : ground_truth_sets()) sets.push_back(set.name);
-  CLI::Option* data = app.add_option("--data", o->data, "Generated set to learn: " + join(sets, ", "));
+  CLI::Option* data =
+      app.add_option("--data", o->data, "Generated sets to learn, joined by commas: " + join(sets, ", "));
   data->type_name("NAME");
   add_choice(app, "--variant", o->variant, {"single-6c", "double-12c"}, "Short for --data an8flower-...")
       ->excludes(data);
@@ -35,13 +36,18 @@ std::function<int(TerminalProgress&)> setup_train(CLI::App& app, GlobalOptions& 
   add_real(app, "--momentum", r.training.momentum, 0, 0.9999, "Nesterov's");
   add_real(app, "--weight-decay", r.training.weight_decay, 0, 1, "On matrices and kernels");
   add_integer(app, "--size", r.input_size, 16, 512, "Side of the input in pixels");
-  app.add_option("--widths", o->widths, "Channels of each residual block (default 16,32,64,64)")->type_name("LIST");
+  add_choice(app, "--architecture", r.architecture, {"residual", "vgg"},
+             "residual, or vgg: a plain encoder whose features texture and style can be measured by");
+  app.add_option("--widths", o->widths,
+                 "Channels of each residual block or vgg stage (default 16,32,64,64 or 16,32,64,128)")
+      ->type_name("LIST");
   add_integer(app, "--seed", o->seed, 0, INT64_MAX, "Of weights and pictures");
   app.add_option("-o,--output", r.output, "The .onnx file; a card is written beside it")->required()->type_name("FILE");
   return [o, &global](TerminalProgress& progress) {
     TrainRequest& request = o->request;
     request.data = !o->data.empty() ? o->data : o->variant == "double-12c" ? "an8flower-double" : "an8flower-single";
     request.seed = static_cast<uint64_t>(o->seed);
+    if (o->widths.empty()) o->widths = request.architecture == "vgg" ? "16,32,64,128" : "16,32,64,64";
     request.widths.clear();
     for (const std::string& part : split(o->widths, ',')) {
       int64_t width = 0;

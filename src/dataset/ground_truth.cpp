@@ -61,8 +61,8 @@ GroundTruthSample sample_from(render::Rendered drawn, int label, const std::vect
 }
 
 const std::vector<GroundTruthSet>& ground_truth_sets() {
-  static const std::vector<GroundTruthSet> sets{flower_set("single-6c"), flower_set("double-12c"), bird_set(),
-                                                scene_set(), shortcut_set()};
+  static const std::vector<GroundTruthSet> sets{
+      flower_set("single-6c"), flower_set("double-12c"), bird_set(), scene_set(), shortcut_set(), texture_set()};
   return sets;
 }
 
@@ -74,6 +74,30 @@ const GroundTruthSet& find_ground_truth_set(const std::string& name) {
   }
   throw_usage("no data set '" + printable(name) + "'; the generated sets are " + join(names, ", ") +
               did_you_mean(name, names));
+}
+
+GroundTruthSet joined_set(const std::vector<std::string>& names) {
+  if (names.size() == 1) return find_ground_truth_set(names.front());
+  GroundTruthSet joined;
+  std::vector<std::pair<const GroundTruthSet*, int>> owners;  // of each class: its set and its label there
+  for (const std::string& name : names) {
+    const GroundTruthSet& set = find_ground_truth_set(name);
+    joined.name += (joined.name.empty() ? "" : ",") + set.name;
+    joined.summary += (joined.summary.empty() ? "" : "; ") + set.summary;
+    joined.source += (joined.source.empty() ? "" : "; ") + set.source;
+    for (size_t i = 0; i < set.classes.size(); ++i) owners.emplace_back(&set, static_cast<int>(i));
+    joined.classes.insert(joined.classes.end(), set.classes.begin(), set.classes.end());
+  }
+  joined.draw = [owners](const GroundTruthRequest& request) {
+    const auto& [set, label] = owners[static_cast<size_t>(request.label)];
+    GroundTruthRequest own = request;
+    own.label = label;
+    GroundTruthSample sample = set->draw(own);
+    sample.label = request.label;
+    for (GroundTruthObject& object : sample.objects) object.label += request.label - label;
+    return sample;
+  };
+  return joined;
 }
 
 GroundTruthSample draw_sample(const GroundTruthSet& set, const GroundTruthRequest& request) {

@@ -10,6 +10,7 @@ GroundTruthSet flower_set(const std::string& variant);
 GroundTruthSet bird_set();
 GroundTruthSet scene_set();
 GroundTruthSet shortcut_set();
+GroundTruthSet texture_set();
 
 /// Fills picture, part map, parts and mask of a sample from what was drawn; part 0 of `drawn` is the background and
 /// part i + 1 has names[i].

@@ -63,16 +63,16 @@ TEST(GroundTruth, TableIsWhole) {
     EXPECT_EQ(std::set<std::string>(set.classes.begin(), set.classes.end()).size(), set.classes.size());
     EXPECT_EQ(std::set<std::string>(set.parts.begin(), set.parts.end()).size(), set.parts.size());
   }
-  EXPECT_EQ(names, (std::vector<std::string>{"an8flower-single", "an8flower-double", "parts", "scenes", "shortcut"}));
+  EXPECT_EQ(names, (std::vector<std::string>{"an8flower-single", "an8flower-double", "parts", "scenes", "shortcut",
+                                             "textures"}));
 }
 
 // The bytes are promised to be the same on every machine. Whoever changes the pictures on purpose changes these.
 TEST(GroundTruth, BytesStayWhatTheyWere) {
-  const std::map<std::string, uint64_t> expected{{"an8flower-single", 1213579093747230473ULL},
-                                                 {"an8flower-double", 4814198934249569370ULL},
-                                                 {"parts", 11907253248047257630ULL},
-                                                 {"scenes", 3915524346395900501ULL},
-                                                 {"shortcut", 16420080338690051733ULL}};
+  const std::map<std::string, uint64_t> expected{
+      {"an8flower-single", 1213579093747230473ULL}, {"an8flower-double", 4814198934249569370ULL},
+      {"parts", 11907253248047257630ULL},           {"scenes", 3915524346395900501ULL},
+      {"shortcut", 16420080338690051733ULL},        {"textures", 16462998954375239134ULL}};
   for (const GroundTruthSet& set : ground_truth_sets()) {
     uint64_t all = 0;
     for (int label = 0; label < static_cast<int>(set.classes.size()); ++label) {
@@ -366,8 +366,47 @@ TEST(GroundTruth, WrongRequestsAreRefusedByName) {
   bad("parts option size is 2000; it must be 16 to 1024", "parts", [](auto& r) { r.size = 2000; });
   bad("parts option supersampling is 0; it must be 1 to 8", "parts", [](auto& r) { r.supersampling = 0; });
   bad("scenes option size is 33; it must be even and 32 to 1024", "scenes", [](auto& r) { r.size = 33; });
-  bad("no data set 'bird'; the generated sets are an8flower-single, an8flower-double, parts, scenes, shortcut", "bird",
-      [](auto&) {});
+  bad("no data set 'bird'; the generated sets are an8flower-single, an8flower-double, parts, scenes, shortcut, "
+      "textures",
+      "bird", [](auto&) {});
+}
+
+// The same draw in another class changes the pattern; without its texture a picture is plain.
+TEST(Textures, ArePatternsOfTheirClass) {
+  const GroundTruthSet& set = find_ground_truth_set("textures");
+  std::set<uint64_t> different;
+  for (int label = 0; label < static_cast<int>(set.classes.size()); ++label) {
+    const GroundTruthSample sample = draw_sample(set, request_of(label, 4, 48));
+    different.insert(fnv1a(sample));
+    EXPECT_EQ(*std::min_element(sample.mask.pixels.begin(), sample.mask.pixels.end()), 255);
+    const auto [least, most] = std::minmax_element(sample.picture.pixels.begin(), sample.picture.pixels.end());
+    EXPECT_GT(*most - *least, 40) << set.classes[static_cast<size_t>(label)];
+  }
+  EXPECT_EQ(different.size(), set.classes.size());
+  GroundTruthRequest plain = without(request_of(3, 4, 48), "texture");
+  plain.noise_std = 0;
+  const Image blank = draw_sample(set, plain).picture;
+  EXPECT_EQ(*std::min_element(blank.pixels.begin(), blank.pixels.end()),
+            *std::max_element(blank.pixels.begin(), blank.pixels.end()));
+}
+
+// A joined set has the classes of all, and draws what the owner of the class draws.
+TEST(JoinedSet, DrawsEachClassAsItsOwnerDoes) {
+  const GroundTruthSet joined = joined_set({"textures", "parts"});
+  const size_t textures = find_ground_truth_set("textures").classes.size();
+  ASSERT_EQ(joined.classes.size(), textures + 16);
+  const int label = static_cast<int>(textures) + 5;
+  const GroundTruthSample whole = draw_sample(joined, request_of(label, 7, 32));
+  const GroundTruthSample own = draw_sample(find_ground_truth_set("parts"), request_of(5, 7, 32));
+  EXPECT_EQ(whole.picture.pixels, own.picture.pixels);
+  EXPECT_EQ(whole.label, label);
+  EXPECT_EQ(joined.classes[static_cast<size_t>(label)], find_ground_truth_set("parts").classes[5]);
+  expect_error(ErrorKind::kUsage,
+               "no data set 'stones'; the generated sets are an8flower-single, an8flower-double, parts, scenes, "
+               "shortcut, textures; did you mean 'scenes'?",
+               [] {
+                 joined_set({"textures", "stones"});
+               });
 }
 
 }  // namespace

@@ -12,16 +12,31 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// Where `cmake --install` puts models, seen from the program, and where they lie for one in build/PRESET/bin.
-std::vector<fs::path> models_near_the_program() {
+/// ./models, where `cmake --install` puts models, seen from the program, and where they lie for one in
+/// build/PRESET/bin.
+std::vector<fs::path> models_folders() {
+  std::vector<fs::path> folders{fs::u8path("models")};
   std::error_code ec;
   const fs::path program = fs::read_symlink("/proc/self/exe", ec);
-  if (ec) return {};
+  if (ec) return folders;
   const fs::path above = program.parent_path().parent_path();
-  return {above / "share" / "pellucid" / "models", above.parent_path().parent_path() / "models"};
+  folders.push_back(above / "share" / "pellucid" / "models");
+  folders.push_back(above.parent_path().parent_path() / "models");
+  return folders;
+}
+
+std::string found_in(const std::vector<fs::path>& folders, const std::string& file) {
+  std::error_code ec;
+  for (const fs::path& folder : folders) {
+    if (!folder.empty() && fs::is_regular_file(folder / fs::u8path(file), ec))
+      return (folder / fs::u8path(file)).string();
+  }
+  return {};
 }
 
 }  // namespace
+
+std::string shipped_model(const std::string& file) { return found_in(models_folders(), file); }
 
 std::string shipped_model(const EvaluationSuite::Part& part, const EvaluateRequest& request,
                           std::vector<std::string>& notes, Progress* progress) {
@@ -29,14 +44,11 @@ std::string shipped_model(const EvaluationSuite::Part& part, const EvaluateReque
   if (!request.models_folder.empty()) {
     folders = {fs::u8path(request.models_folder)};
   } else {
-    folders = models_near_the_program();
-    folders.insert(folders.begin(), fs::u8path("models"));
+    folders = models_folders();
     if (!request.output.empty()) folders.push_back(fs::u8path(request.output) / "models");
   }
-  std::error_code ec;
-  for (const fs::path& folder : folders) {
-    if (!folder.empty() && fs::is_regular_file(folder / part.model, ec)) return (folder / part.model).string();
-  }
+  const std::string found = found_in(folders, part.model);
+  if (!found.empty()) return found;
   if (request.output.empty()) {
     throw_usage("evaluate: " + part.model + " is not in " + folders.front().string() +
                 "; --models names the folder, and with -o DIR the network is trained there");

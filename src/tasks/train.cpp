@@ -157,6 +157,25 @@ std::vector<std::pair<std::string, double>> measure_controls(const Network& netw
   return controls;
 }
 
+Graph initial_network(const TrainRequest& request, int64_t num_classes) {
+  if (request.architecture == "vgg") {
+    VggNetworkOptions options;
+    options.num_classes = num_classes;
+    options.widths = request.widths;
+    options.seed = request.seed;
+    return make_vgg_network(options);
+  }
+  if (request.architecture != "residual") {
+    throw_usage("train: no architecture '" + printable(request.architecture) + "'; residual or vgg was expected");
+  }
+  ResidualNetworkOptions options;
+  options.num_classes = num_classes;
+  options.input_size = request.input_size;
+  options.widths = request.widths;
+  options.seed = request.seed;
+  return make_residual_network(options);
+}
+
 }  // namespace
 
 TrainResult train(const TrainRequest& request, const std::function<void(const Trainer::EpochReport&)>& report,
@@ -166,7 +185,7 @@ TrainResult train(const TrainRequest& request, const std::function<void(const Tr
   }
   const std::filesystem::path folder = std::filesystem::u8path(request.output).parent_path();
   if (!folder.empty()) make_folder(folder.string());
-  const GroundTruthSet& set = find_ground_truth_set(request.data);
+  const GroundTruthSet set = joined_set(split(request.data, ','));
   const std::vector<std::string>& classes = set.classes;
   const auto num_classes = static_cast<int64_t>(classes.size());
   const int64_t batch = request.training.batch_size;
@@ -174,17 +193,14 @@ TrainResult train(const TrainRequest& request, const std::function<void(const Tr
     throw_usage("train: " + std::to_string(request.pictures_per_class * num_classes) +
                 " pictures do not fill a batch of " + std::to_string(batch));
   }
-  ResidualNetworkOptions architecture;
-  architecture.num_classes = num_classes;
-  architecture.input_size = request.input_size;
-  architecture.widths = request.widths;
-  architecture.seed = request.seed;
-  Graph initial = make_residual_network(architecture);
+  const bool encoder = request.architecture == "vgg";
+  Graph initial = initial_network(request, num_classes);
   initial.metadata["pellucid.preset"] = "flower";
   ModelCard card = card_from_preset("flower");
   card.width = card.height = request.input_size;
   card.labels = classes;
-  card.default_layer = "block" + std::to_string(request.widths.size()) + ".relu";
+  card.default_layer = encoder ? "conv" + std::to_string(request.widths.size()) + "_2.relu"
+                               : "block" + std::to_string(request.widths.size()) + ".relu";
 
   Trainer trainer(initial, request.training);
   const std::string checkpoint = request.output + ".checkpoint";
@@ -204,13 +220,20 @@ TrainResult train(const TrainRequest& request, const std::function<void(const Tr
     trainer.save(checkpoint);
     if (report) report(result.epochs.back());
   }
-  const Graph trained = trainer.graph();
+  Graph trained = trainer.graph();
+  if (encoder) {
+    // On pictures of the first epoch, which are not those of the test.
+    constexpr int64_t kBatches = 16;
+    trained = with_unit_mean_activations(
+        with_folded_batch_norms(trained), [&](int64_t i) { return training(0, i % steps).input; }, kBatches);
+  }
   const Network network(trained);
   result.test_pictures = request.test_per_class * num_classes;
   result.test_accuracy =
       test_accuracy(network, set, card, request.test_per_class, [](GroundTruthRequest r) { return r; });
   result.controls = measure_controls(network, set, card, request.test_per_class);
   if (fixed) result.train_accuracy = fixed->accuracy_of(network);
+  if (encoder) card.width = card.height = 0;  // pictures of any size
   save_onnx(trained, request.output);
   save_card(card, request.output.substr(0, request.output.size() - 5) + ".json");
   std::error_code ignored;

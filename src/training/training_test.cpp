@@ -60,6 +60,55 @@ TEST(ResidualNetwork, IsWhatItsOptionsSay) {
                [&] { make_residual_network(bad); });
 }
 
+/// A vgg network whose normalizations have statistics of training behind them.
+Graph used_vgg() {
+  VggNetworkOptions options;
+  options.widths = {4, 6};
+  options.num_classes = 3;
+  Graph graph = make_vgg_network(options);
+  std::map<ValueId, Tensor> used;
+  Random random(11);
+  for (size_t i = 0; i < graph.values().size(); ++i) {
+    const Value& value = graph.values()[i];
+    if (value.name.find(".norm.") == std::string::npos || !value.constant.defined()) continue;
+    used[static_cast<ValueId>(i)] = (random.uniform(value.constant.sizes().vec()) + 0.5).to(at::kFloat);
+  }
+  return graph.with_constants(used);
+}
+
+// Folding and rescaling leave the function as it is; afterwards every channel that fires has mean one.
+TEST(VggNetwork, FoldsAndRescalesWithoutChangingItsAnswers) {
+  const Graph trained = used_vgg();
+  const Tensor x = Random(2).normal({4, 3, 12, 10}).to(at::kFloat);
+  const Tensor before = Network(trained, in_float64()).run(x.to(at::kDouble))[0];
+  const Graph folded = with_folded_batch_norms(trained);
+  for (const Node& node : folded.nodes()) EXPECT_NE(node.op, "BatchNormalization");
+  const auto worst = [&](const Graph& graph) {
+    const Tensor now = Network(graph, in_float64()).run(x.to(at::kDouble))[0];
+    return ((now - before).abs().max() / before.abs().max()).item<double>();
+  };
+  EXPECT_LT(worst(folded), 1e-5);  // weights are rounded to float32
+  const Graph scaled = with_unit_mean_activations(
+      folded, [&](int64_t i) { return x.narrow(0, 2 * i, 2); }, 2);
+  EXPECT_LT(worst(scaled), 1e-4);
+  int channels = 0;
+  for (const char* name : {"conv1_1.relu", "conv1_2.relu", "conv2_1.relu", "conv2_2.relu"}) {
+    Request request;
+    request.capture = {scaled.find(name)};
+    const Tensor mean = Network(scaled).run({x}, request).begin()->second.mean({0, 2, 3});
+    for (int64_t c = 0; c < mean.size(0); ++c) {
+      if (mean[c].item<double>() == 0) continue;  // never fires
+      EXPECT_NEAR(mean[c].item<double>(), 1, 1e-3) << name << " " << c;
+      ++channels;
+    }
+  }
+  EXPECT_GT(channels, 15);
+  expect_error(ErrorKind::kUsage, "conv1_1.norm: activations cannot be rescaled past BatchNormalization", [&] {
+    with_unit_mean_activations(
+        trained, [&](int64_t) { return x; }, 1);
+  });
+}
+
 // Telling left from right is learned in a few steps; the network that predicts uses the running statistics.
 TEST(Trainer, LearnsASimpleTask) {
   Trainer trainer(small_network(), quick());
