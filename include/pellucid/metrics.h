@@ -41,6 +41,9 @@ struct MetricContext {
   std::map<std::string, double> diagnostics = {};
   /// Makes the map again, for other pictures or another network. Same method, same parameters.
   std::function<Attribution(const Context&)> explain = {};
+  /// Another picture [1,...] of the same shape with other content, for what unrelated maps score. May be empty and may
+  /// return an undefined tensor; then that is left open.
+  std::function<Tensor()> another = {};
   /// The same architecture trained on shuffled labels, for data randomization.
   const Network* label_randomized = nullptr;
 };

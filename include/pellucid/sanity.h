@@ -70,6 +70,12 @@ struct SanityStep {
 std::vector<SanityStep> parameter_randomization(const Context& context, int64_t image, const ExplainFunction& explain,
                                                 const RandomizationOptions& options = {});
 
+/// What maps score that have nothing to do with each other: the map of picture `image` against that of `another`
+/// picture [1,...] of the same shape, by the same network for the same class index. Smooth maps, and maps of centred
+/// objects, are alike by chance; what parameter randomization leaves means something only above this.
+MapSimilarity similarity_floor(const Context& context, int64_t image, const Tensor& another,
+                               const ExplainFunction& explain, const RandomizationOptions& options = {});
+
 /// The map of the target's class against that of another class, drawn from the seed. Similar maps for different classes
 /// mean that the method does not explain the class.
 /// Sixt, Granz, Landgraf. "When Explanations Lie: Why Many Modified BP Attributions Fail". ICML 2020.

@@ -15,6 +15,11 @@ std::optional<double> pearson_correlation(const Tensor& a, const Tensor& b);
 /// Spearman's correlation: Pearson's of the ranks, equal values sharing their average rank.
 std::optional<double> spearman_correlation(const Tensor& a, const Tensor& b);
 
+/// Kendall's tau-b: pairs in the same order less pairs in opposite order, over the root of the pairs that differ in `a`
+/// times those that differ in `b`. Takes n^2 bytes for n values. Kendall. "The Treatment of Ties in Ranking Problems".
+/// Biometrika 1945.
+std::optional<double> kendall_correlation(const Tensor& a, const Tensor& b);
+
 /// Average ranks 1..n of the elements, float64 in the shape given.
 Tensor average_ranks(const Tensor& t);
 

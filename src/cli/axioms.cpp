@@ -9,6 +9,7 @@ namespace pellucid {
 
 std::function<int(TerminalProgress&)> setup_axioms(CLI::App& app, GlobalOptions& global) {
   auto request = std::make_shared<AxiomsRequest>();
+  request->model.precision = Precision::kFloat64;  // in less, rounding looks like a broken axiom
   auto only = std::make_shared<std::string>();
   app.add_option("model", request->model.path, "ONNX file")->required()->type_name("MODEL");
   app.add_option("inputs", request->run.inputs, "Pictures to try them on")->required()->type_name("IMAGE...");

@@ -244,7 +244,8 @@ void add_model_flags(CLI::App& app, ModelOptions& model) {
            else
              throw_usage("precision is '" + printable(text) + "'; one of float32, float64, bf16 was expected");
          },
-         "float32, float64 or bf16 (default float32)")
+         std::string("float32, float64 or bf16 (default ") +
+             (model.precision == Precision::kFloat64 ? "float64)" : "float32)"))
       ->type_name("NAME")
       ->group("Model");
 }

@@ -137,9 +137,11 @@ class Trial {
     const double sum = own ? own->sum : a.values.to(at::kCPU, at::kDouble).sum().item<double>();
     const double difference = own ? own->difference : score(one_, one_.input) - baseline_score(a);
     const double gap = std::abs(sum - difference);
-    const std::string what = picture() + ": attributions sum to " + short_number(sum) + ", scores differ by " +
-                             short_number(difference) + " from " +
-                             (own ? "the method's own reference" : baseline_name(a));
+    std::string what = picture() + ": attributions sum to " + short_number(sum) + ", scores differ by " +
+                       short_number(difference) + " from " + (own ? "the method's own reference" : baseline_name(a));
+    // The gap of a method on a path is that of its quadrature.
+    const ParamMap full = call_.method->complete(call_.params);
+    if (const auto steps = full.find("steps"); steps != full.end()) what += ", in " + steps->second + " steps";
     finding.add(difference == 0 ? gap : gap / std::abs(difference), what);
   }
 
@@ -372,8 +374,8 @@ class Trial {
       finding.add(lost ? 1 : 0, picture() + where + ": " + std::to_string(pixels) +
                                     (pixels == 1 ? " feature at " : " pixels from ") + pixel_text(first, width_) +
                                     " alone differ" + (pixels == 1 ? "s" : "") + " from the baseline " + baseline_ +
-                                    " and change the score by " + short_number(difference) +
-                                    "; attributed: " + short_number(given));
+                                    (pixels == 1 ? " and changes" : " and change") + " the score by " +
+                                    short_number(difference) + "; attributed: " + short_number(given));
     }
   }
 

@@ -105,6 +105,7 @@ Metric monotonicity_metric();
 Metric monotonicity_correlation_metric();
 Metric max_sensitivity_metric();
 Metric continuity_metric();
+Metric seed_stability_metric();
 Metric sparseness_metric();
 Metric complexity_metric();
 Metric effective_complexity_metric();

@@ -39,6 +39,7 @@ const std::vector<Metric>& metrics() {
                              monotonicity_correlation_metric(),
                              max_sensitivity_metric(),
                              continuity_metric(),
+                             seed_stability_metric(),
                              sparseness_metric(),
                              complexity_metric(),
                              effective_complexity_metric(),

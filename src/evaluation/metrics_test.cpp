@@ -7,6 +7,7 @@
 #include <cmath>
 #include <set>
 
+#include "pellucid/similarity.h"
 #include "support/compare.h"
 #include "support/expect_error.h"
 #include "support/explainer.h"
@@ -591,6 +592,67 @@ TEST(MaxSensitivityMetric, QuadraticModelStaysBelowItsBoundAndNearsIt) {
   EXPECT_LE(r.scores.at("max_sensitivity"), bound);
   EXPECT_GE(r.scores.at("max_sensitivity"), 0.7 * bound);
   EXPECT_LT(r.scores.at("mean_sensitivity"), r.scores.at("max_sensitivity"));
+}
+
+/// A method whose maps are those given, one after the other.
+std::function<Attribution(const Context&)> one_after_the_other(std::vector<Tensor> maps, const Tensor& regions = {}) {
+  return [maps, regions, next = std::make_shared<size_t>(0)](const Context&) {
+    Attribution a;
+    a.map = maps.at((*next)++ % maps.size()).unsqueeze(0);
+    a.values = a.map;
+    if (regions.defined()) a.extra["features"] = regions.unsqueeze(0);
+    return a;
+  };
+}
+
+// Orders 1 2 3 4, 1 3 2 4 and 4 3 2 1: of six pairs 5 - 1, 0 - 6 and 1 - 5 agree.
+TEST(SeedStabilityMetric, MeanOfKendallsTauOverPairsOfSeeds) {
+  Judged judged = f8({1, 2, 3, 4});
+  judged.with().explain = one_after_the_other(
+      {doubles({1, 2, 3, 4}, {2, 2}), doubles({1, 3, 2, 4}, {2, 2}), doubles({4, 3, 2, 1}, {2, 2})});
+  const MetricResult r = judged.run("seed-stability:grid=2");
+  EXPECT_NEAR(r.scores.at("kendall"), (4.0 - 6.0 - 4.0) / 6 / 3, 1e-15);
+  EXPECT_NEAR(r.scores.at("lowest"), -1, 1e-15);
+  judged.with().explain = one_after_the_other({doubles({1, 2, 3, 4}, {2, 2}), doubles({2, 4, 6, 8}, {2, 2})});
+  EXPECT_EQ(judged.score("seed-stability:seeds=2,grid=2", "kendall"), 1);
+}
+
+// The left column and the right one: 4 and 6 against 7 and 3, though three of the six pairs of pixels agree.
+TEST(SeedStabilityMetric, MethodsWithRegionsAreComparedOnThem) {
+  Judged judged = f8({1, 2, 3, 4});
+  judged.with().explain = one_after_the_other({doubles({1, 2, 3, 4}, {2, 2}), doubles({3, 1, 4, 2}, {2, 2})},
+                                              doubles({0, 1, 0, 1}, {2, 2}));
+  EXPECT_EQ(judged.score("seed-stability:seeds=2", "kendall"), -1);
+}
+
+TEST(SeedStabilityMetric, SeesWhatIsDrawnAndNotWhatIsComputed) {
+  Judged judged = f8({1, 2, 3, 4});
+  judged.by("gradient");
+  EXPECT_EQ(judged.score("seed-stability:grid=2", "kendall"), 1);
+  judged.with().explain = one_after_the_other({at::ones({2, 2}, at::kDouble)});
+  EXPECT_TRUE(judged.run("seed-stability").degenerate);
+  Judged noise(linear(std::vector<double>(256, 1.0), 16, 16), at::ones({1, 1, 16, 16}, at::kDouble),
+               at::ones({16, 16}, at::kDouble));
+  noise.by("random");
+  // Independent orders of 196 values: the standard error of tau is 2/3 / sqrt(196) for each of three pairs.
+  EXPECT_NEAR(noise.score("seed-stability", "kendall"), 0, 4 * (2.0 / 3) / 14);
+}
+
+// What two different pictures score by a map that is the picture itself: no less is to be had by any network.
+TEST(ParameterRandomizationMetric, FloorIsWhatAnotherPictureScores) {
+  const Tensor x = Random(1).normal({1, 1, 16, 16}), other = Random(2).normal({1, 1, 16, 16}) + 0.5 * x;
+  Judged judged(linear(std::vector<double>(256, 1.0), 16, 16), x, x[0][0]);
+  judged.with().explain = [](const Context& c) {
+    Attribution a;
+    a.map = a.values = c.input.select(1, 0);
+    return a;
+  };
+  EXPECT_EQ(judged.run("parameter-randomization").scores.count("spearman_floor"), 0u);
+  judged.with().another = [&] { return other; };
+  const MetricResult r = judged.run("parameter-randomization");
+  EXPECT_NEAR(r.scores.at("spearman_floor"), *spearman_correlation(x, other), 1e-12);
+  EXPECT_NEAR(r.scores.at("ssim_floor"), *structural_similarity(x[0][0], other[0][0]), 1e-12);
+  EXPECT_NEAR(r.scores.at("spearman"), 1, 1e-12);  // and this map is above it at every step
 }
 
 // Gradient x input of a linear model on a picture that moves: the sum over the one patch is the score itself.

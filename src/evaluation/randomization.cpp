@@ -84,6 +84,16 @@ MetricResult randomization(const MetricContext& context, const RandomizationOpti
   for (const SanityStep& step : steps) degenerate += step.degenerate;
   const auto maps = static_cast<int64_t>(steps.size()) * options.seeds;
   result.scores["degenerate"] = static_cast<double>(degenerate) / static_cast<double>(maps);
+  if (const Tensor another = context.another ? context.another() : Tensor(); another.defined()) {
+    const MapSimilarity floor = similarity_floor(context.context, context.image, another, context.explain, options);
+    const auto set = [&](const char* name, const std::optional<double>& value) {
+      if (value) result.scores[name] = *value;
+    };
+    set("spearman_abs_floor", floor.spearman_abs);
+    set("spearman_floor", floor.spearman);
+    set("ssim_floor", floor.ssim);
+    set("hog_floor", floor.hog);
+  }
   if (result.curves.empty()) {
     result.degenerate = true;
     result.notes.emplace_back("similarity is undefined: the map, or every map of a randomized network, is constant");
@@ -116,15 +126,20 @@ MetricResult other_class(const OtherClass& found, const MetricContext& context) 
 }
 
 std::vector<ScoreSpec> step_scores() {
-  return {{"spearman_abs", Better::kLower, "Rank correlation of the magnitudes with the map before; mean over steps."},
-          {"spearman", Better::kLower, "The same of the signed values."},
-          {"ssim", Better::kLower, "Structural similarity; mean over steps. Smooth maps are similar by chance."},
-          {"hog", Better::kLower, "Rank correlation of the histograms of oriented gradients; mean over steps."},
-          {"spearman_abs_last", Better::kLower, "At the last step, where everything is random when cascading."},
-          {"spearman_last", Better::kLower, "The same of the signed values."},
-          {"ssim_last", Better::kLower, "The same of the structural similarity."},
-          {"hog_last", Better::kLower, "The same of the histograms."},
-          {"degenerate", Better::kNeither, "Share of the randomized networks whose map was constant."}};
+  return {
+      {"spearman_abs", Better::kLower, "Rank correlation of the magnitudes with the map before; mean over steps."},
+      {"spearman", Better::kLower, "The same of the signed values."},
+      {"ssim", Better::kLower, "Structural similarity; mean over steps. Smooth maps are similar by chance."},
+      {"hog", Better::kLower, "Rank correlation of the histograms of oriented gradients; mean over steps."},
+      {"spearman_abs_last", Better::kLower, "At the last step, where everything is random when cascading."},
+      {"spearman_last", Better::kLower, "The same of the signed values."},
+      {"ssim_last", Better::kLower, "The same of the structural similarity."},
+      {"hog_last", Better::kLower, "The same of the histograms."},
+      {"spearman_abs_floor", Better::kNeither, "What the maps of two different pictures score: no less is to be had."},
+      {"spearman_floor", Better::kNeither, "The same of the signed values."},
+      {"ssim_floor", Better::kNeither, "The same of the structural similarity."},
+      {"hog_floor", Better::kNeither, "The same of the histograms."},
+      {"degenerate", Better::kNeither, "Share of the randomized networks whose map was constant."}};
 }
 std::vector<ScoreSpec> pair_scores() {
   return {{"spearman", Better::kLower, "Rank correlation of the two maps, -1..1."},
@@ -139,9 +154,9 @@ Metric parameter_randomization_metric() {
   return make_metric<RandomizationParams>(
       {"parameter-randomization", "Parameter randomization", "randomization",
        "How alike the map stays while the network's weights are replaced by random ones.",
-       "A map that explains what was learned must change. Changing proves nothing yet: random maps change most. The "
-       "class index stays that of the trained network.",
-       "layers * seeds explanations"},
+       "A map that explains what was learned must change, down to the floor that maps of different pictures score. "
+       "Changing proves nothing yet: random maps change most. The class index stays that of the trained network.",
+       "layers * seeds + 2 explanations"},
       kAdebayo2018, kMetricExplains, step_scores(),
       [](const MetricContext& c, const RandomizationParams& p) { return randomization(c, options_from(p)); });
 }

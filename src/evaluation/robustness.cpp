@@ -18,6 +18,11 @@ constexpr Paper kMontavon2018{"montavon2018", "Montavon, Samek, Mueller",
                               "Methods for Interpreting and Understanding Deep Neural Networks",
                               "Digital Signal Processing", 2018};
 
+constexpr Paper kVisani2022{"visani2022", "Visani, Bagli, Chesani, Poluzzi, Capuzzo",
+                            "Statistical Stability Indices for LIME: Obtaining Reliable Explanations for Machine "
+                            "Learning Models",
+                            "Journal of the Operational Research Society", 2022};
+
 struct MaxSensitivityParams {
   double radius = 0.02;
   int64_t samples = 50;
@@ -57,6 +62,59 @@ MetricResult max_sensitivity(const MetricContext& context, const MaxSensitivityP
     }
   }
   result.scores = {{"max_sensitivity", largest}, {"mean_sensitivity", sum / static_cast<double>(p.samples)}};
+  return result;
+}
+
+struct SeedStabilityParams {
+  int64_t seeds = 3;
+  int64_t grid = 14;
+};
+template <class V>
+void describe(V& visit, SeedStabilityParams& p) {
+  visit("seeds", p.seeds, integer_between(2, 1000), "Maps that are compared pair by pair.");
+  visit("grid", p.grid, integer_between(2, 64), "Cells along each side, for methods without regions of their own.");
+}
+
+/// Means of a map [H,W] over regions labelled 0, 1, ..., float64 [regions].
+Tensor region_means(const Tensor& map, const Tensor& labels) {
+  const Tensor flat = labels.to(at::kCPU, at::kLong).flatten();
+  const Tensor counts = at::bincount(flat).to(at::kDouble);
+  const Tensor sums = at::zeros(counts.sizes(), at::kDouble).index_add(0, flat, map.flatten());
+  return sums.masked_select(counts > 0) / counts.masked_select(counts > 0);
+}
+
+MetricResult seed_stability(const MetricContext& context, const SeedStabilityParams& p) {
+  Context one = one_picture(context);
+  const uint64_t first = one.seed;
+  TensorList values;
+  for (int64_t i = 0; i < p.seeds; ++i) {
+    // Far apart: methods derive further seeds from theirs by counting up.
+    one.seed = first + 1000003 * static_cast<uint64_t>(i);
+    const Attribution a = context.explain(one);
+    const Tensor map = a.map[0].to(at::kCPU, at::kDouble);
+    const auto regions = a.extra.find("features");
+    values.push_back(region_means(
+        map, regions == a.extra.end() ? CellGrid(map.size(0), map.size(1), p.grid).labels() : regions->second[0]));
+    if (one.progress) one.progress->report(static_cast<double>(i + 1), static_cast<double>(p.seeds), "seeds");
+  }
+  double sum = 0, lowest = 1;
+  int64_t defined = 0;
+  for (size_t i = 0; i < values.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      const std::optional<double> tau = kendall_correlation(values[i], values[j]);
+      if (!tau) continue;
+      sum += *tau;
+      lowest = std::min(lowest, *tau);
+      ++defined;
+    }
+  }
+  MetricResult result;
+  if (defined > 0) {
+    result.scores = {{"kendall", sum / static_cast<double>(defined)}, {"lowest", lowest}};
+  } else {
+    result.degenerate = true;
+    result.notes.emplace_back("the maps are constant: there is no order to compare");
+  }
   return result;
 }
 
@@ -150,6 +208,20 @@ Metric max_sensitivity_metric() {
       {{"max_sensitivity", Better::kLower, "Norm of the change over the norm of the map; absent for a map of zeros."},
        {"mean_sensitivity", Better::kLower, "The mean of the same."}},
       max_sensitivity);
+}
+
+Metric seed_stability_metric() {
+  return make_metric<SeedStabilityParams>(
+      {"seed-stability", "Stability over seeds", "robustness",
+       "Kendall's rank correlation of what regions get, between maps that differ by their seed alone.",
+       "Regions are the method's own (superpixels, whose number must not depend on the seed) or cells of a grid. A "
+       "method "
+       "that draws nothing scores 1; being stable is not being right.",
+       "seeds explanations"},
+      kVisani2022, kMetricExplains,
+      {{"kendall", Better::kHigher, "Mean over all pairs of seeds, -1..1; absent for constant maps."},
+       {"lowest", Better::kHigher, "Of the two maps that differ most."}},
+      seed_stability);
 }
 
 Metric continuity_metric() {

@@ -233,6 +233,14 @@ std::vector<SanityStep> parameter_randomization(const Context& context, int64_t 
   return result;
 }
 
+MapSimilarity similarity_floor(const Context& context, int64_t image, const Tensor& another,
+                               const ExplainFunction& explain, const RandomizationOptions& options) {
+  const Context one = picture_of(context, image);
+  Context other = one;
+  other.input = another.to(one.input.options());
+  return map_similarity(map_by(one, explain, options), map_by(other, explain, options));
+}
+
 namespace {
 
 OtherClass compare_with_class(const Context& one, int64_t class_index, const ExplainFunction& explain) {

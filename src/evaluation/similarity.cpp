@@ -43,6 +43,18 @@ std::optional<double> spearman_correlation(const Tensor& a, const Tensor& b) {
   return pearson_correlation(average_ranks(a), average_ranks(b));
 }
 
+std::optional<double> kendall_correlation(const Tensor& a, const Tensor& b) {
+  const auto orders = [](const Tensor& t) {
+    const Tensor x = plain(t).flatten();
+    return (x.unsqueeze(0) > x.unsqueeze(1)).to(at::kChar) - (x.unsqueeze(0) < x.unsqueeze(1)).to(at::kChar);
+  };
+  const Tensor x = orders(a), y = orders(b);
+  const auto total = [](const Tensor& t) { return t.sum(at::kLong).item<double>(); };
+  const double differ_in_a = total(x.abs()), differ_in_b = total(y.abs());
+  if (differ_in_a == 0 || differ_in_b == 0) return std::nullopt;
+  return total(x * y) / std::sqrt(differ_in_a * differ_in_b);
+}
+
 std::optional<double> structural_similarity(const Tensor& a, const Tensor& b) {
   const Tensor x = scaled(a), y = scaled(b);
   if (!x.defined() || !y.defined()) return std::nullopt;

@@ -99,5 +99,18 @@ TEST(Similarity, HogDoesNotSeeScaleAndTellsOrientationsApart) {
   EXPECT_LT(*hog_similarity(a, b), 0.5);
 }
 
+// Six pairs, one of them in opposite order: (5 - 1) / 6. With a tie in one: two in the same order of the two that
+// differ there and the three that differ in the other.
+TEST(KendallCorrelation, CountsPairs) {
+  const auto tau = [](const std::vector<double>& a, const std::vector<double>& b) {
+    const auto n = static_cast<int64_t>(a.size());
+    return kendall_correlation(test::doubles(a, {n}), test::doubles(b, {n}));
+  };
+  EXPECT_NEAR(*tau({1, 2, 3, 4}, {1, 3, 2, 4}), 4.0 / 6, 1e-15);
+  EXPECT_NEAR(*tau({1, 2, 3, 4}, {-1, -2, -3, -4}), -1, 1e-15);
+  EXPECT_NEAR(*tau({1, 1, 2}, {1, 2, 3}), 2 / std::sqrt(2.0 * 3.0), 1e-15);
+  EXPECT_FALSE(tau({1, 1, 1}, {1, 2, 3}));
+}
+
 }  // namespace
 }  // namespace pellucid
