@@ -65,7 +65,8 @@ class Annotations {
   /// by the file name; when several photos of the file share it, by the longest end of the path. Empty when the file or
   /// folder says nothing about the photo. Throws Error(kInvalidInput) when what it says does not fit the size.
   std::vector<Annotation> of(const std::string& photo, int width, int height) const;
-  /// 255 where the data set does not say what a pixel is (the borders in VOC's class masks), 1 channel, of the photo's
+  /// 255 where the data set does not say what a pixel is (the borders in VOC's class masks, 128 in masks of 0, 128 and
+  /// 255), 1 channel, of the photo's
   /// size; empty image when it says something about all of them. Throws likewise.
   Image unknown(const std::string& photo, int width, int height) const;
   /// The file that `of` reads for this photo, of folders with one for each; else empty.

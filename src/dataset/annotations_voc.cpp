@@ -118,14 +118,15 @@ class Masks final : public Annotations::Source {
   }
 
   Image unknown(const std::string& photo, int width, int height) const override {
-    const std::string path = voc_ ? file_of(photo) : std::string();
+    const std::string path = file_of(photo);
     if (path.empty()) return {};
     const Image picture = read(path, width, height);
+    if (!voc_ && !is_trimap(picture)) return {};
     Image border(width, height, 1);
     for (int y = 0; y < height; ++y) {
       for (int x = 0; x < width; ++x) {
         const uint8_t* p = picture.at(x, y);
-        if (Color{p[0], p[1], p[2]} == kBorder) *border.at(x, y) = 255;
+        if (voc_ ? Color{p[0], p[1], p[2]} == kBorder : *p == kUnknown) *border.at(x, y) = 255;
       }
     }
     return border;
@@ -138,6 +139,17 @@ class Masks final : public Annotations::Source {
  private:
   /// Of the border between things, which belongs to none.
   static constexpr Color kBorder{224, 224, 192};
+
+  /// Of what is neither, in masks that are trimaps.
+  static constexpr uint8_t kUnknown = 128;
+
+  /// Whether a mask has 0, 128 and 255 and nothing else: smoothed outlines have more grays than that.
+  static bool is_trimap(const Image& mask) {
+    const auto known = [](uint8_t v) { return v == 0 || v == kUnknown || v == 255; };
+    return std::all_of(mask.pixels.begin(), mask.pixels.end(), known) &&
+           std::find(mask.pixels.begin(), mask.pixels.end(), kUnknown) != mask.pixels.end() &&
+           std::find(mask.pixels.begin(), mask.pixels.end(), 255) != mask.pixels.end();
+  }
 
   static std::string name_of(const std::string& path) { return printable(fs::u8path(path).filename().string()); }
 
@@ -159,7 +171,8 @@ class Masks final : public Annotations::Source {
 
   static std::vector<Annotation> one_mask(Image mask) {
     Annotation one;
-    for (uint8_t& value : mask.pixels) value = value > 127 ? 255 : 0;
+    const int most_outside = is_trimap(mask) ? kUnknown : 127;
+    for (uint8_t& value : mask.pixels) value = value > most_outside ? 255 : 0;
     if (std::find(mask.pixels.begin(), mask.pixels.end(), 255) == mask.pixels.end()) return {};
     one.mask = std::move(mask);
     return {with_box(std::move(one))};
