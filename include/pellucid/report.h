@@ -1,5 +1,6 @@
 #pragma once
 
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,7 +36,9 @@ class HtmlReport {
   explicit HtmlReport(const std::string& title);
   void heading(const std::string& text);
   void paragraph(const std::string& text);
-  void table(const std::vector<std::string>& columns, const std::vector<std::vector<std::string>>& rows);
+  /// `strong` marks cells (row, column) to stand out.
+  void table(const std::vector<std::string>& columns, const std::vector<std::vector<std::string>>& rows,
+             const std::set<std::pair<size_t, size_t>>& strong = {});
   /// Figures side by side; each caption line below its picture.
   struct Figure {
     Image image;
@@ -43,9 +46,12 @@ class HtmlReport {
     std::vector<std::string> lines;
   };
   void figures(const std::vector<Figure>& figures);
+  /// The same for plots, which have text in them: wide enough to read it.
+  void plots(const std::vector<Figure>& figures);
   std::string html() const;
 
  private:
+  void row(const char* kind, const std::vector<Figure>& figures);
   std::string title_;
   std::string body_;
 };

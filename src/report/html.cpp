@@ -26,9 +26,11 @@ const char* const kStyle =
     "h1{font-size:1.5em}h2{font-size:1.2em;margin-top:2em;border-bottom:1px solid #ddd;overflow-wrap:anywhere}"
     "table{border-collapse:collapse;margin:1em 0}th,td{text-align:left;padding:.2em .8em .2em 0;border-bottom:1px "
     "solid #eee;"
-    "overflow-wrap:anywhere}td:first-child,th:first-child{overflow-wrap:normal}.row{display:flex;flex-wrap:wrap;gap:"
+    "overflow-wrap:anywhere}td:first-child,th:first-child{overflow-wrap:normal}.scroll{overflow-x:auto}.row{display:"
+    "flex;flex-wrap:wrap;gap:"
     "1em}figure{margin:0;width:260px}"
-    "figure img{width:100%;height:auto;border:1px solid #ddd}figcaption{font-size:13px;overflow-wrap:anywhere}"
+    ".plots figure{width:590px;max-width:100%}figure img{width:100%;height:auto;border:1px solid "
+    "#ddd}figcaption{font-size:13px;overflow-wrap:anywhere}"
     "figcaption b{display:block}";
 
 }  // namespace
@@ -65,20 +67,28 @@ void HtmlReport::heading(const std::string& text) { body_ += "<h2>" + html_escap
 
 void HtmlReport::paragraph(const std::string& text) { body_ += "<p>" + html_escape(text) + "</p>\n"; }
 
-void HtmlReport::table(const std::vector<std::string>& columns, const std::vector<std::vector<std::string>>& rows) {
-  body_ += "<table><tr>";
+void HtmlReport::table(const std::vector<std::string>& columns, const std::vector<std::vector<std::string>>& rows,
+                       const std::set<std::pair<size_t, size_t>>& strong) {
+  body_ += "<div class=\"scroll\"><table><tr>";
   for (const std::string& c : columns) body_ += "<th>" + html_escape(c) + "</th>";
   body_ += "</tr>\n";
-  for (const auto& row : rows) {
+  for (size_t r = 0; r < rows.size(); ++r) {
     body_ += "<tr>";
-    for (const std::string& cell : row) body_ += "<td>" + html_escape(cell) + "</td>";
+    for (size_t c = 0; c < rows[r].size(); ++c) {
+      const std::string text = html_escape(rows[r][c]);
+      body_ += strong.count({r, c}) ? "<td><b>" + text + "</b></td>" : "<td>" + text + "</td>";
+    }
     body_ += "</tr>\n";
   }
-  body_ += "</table>\n";
+  body_ += "</table></div>\n";
 }
 
-void HtmlReport::figures(const std::vector<Figure>& figures) {
-  body_ += "<div class=\"row\">\n";
+void HtmlReport::figures(const std::vector<Figure>& figures) { row("row", figures); }
+
+void HtmlReport::plots(const std::vector<Figure>& figures) { row("row plots", figures); }
+
+void HtmlReport::row(const char* kind, const std::vector<Figure>& figures) {
+  body_ += std::string("<div class=\"") + kind + "\">\n";
   for (const Figure& f : figures) {
     body_ += "<figure><img alt=\"" + html_escape(f.title) + "\" src=\"data:image/png;base64," +
              base64(encode_png(f.image)) + "\"><figcaption><b>" + html_escape(f.title) + "</b>";
