@@ -22,6 +22,8 @@ struct EvaluationSuite {
     std::string set;    ///< Of ground_truth_sets().
     std::string model;  ///< Shipped file; trained when it is not to be found.
     int64_t size = 0;   ///< Side of the pictures in pixels; 0 takes the network's.
+    /// Shipped file of the same network trained on shuffled labels, for the metric label-randomization; may be empty.
+    std::string shuffled = {};
   };
   std::vector<Part> parts;
   std::string methods;  ///< Default of the request's.
@@ -51,7 +53,7 @@ struct EvaluateRequest {
   std::string label_randomized;     ///< ONNX network of the same architecture, trained on shuffled labels.
   bool keep_wrong = false;          ///< Also judge maps of pictures that the network gets wrong.
   std::string output;               ///< Folder; empty writes nothing.
-  bool report = true;               ///< Write report.html.
+  bool report = true;               ///< Write report.html and the sheets.
 };
 
 /// One score of one method over the pictures of one data set.
@@ -99,10 +101,14 @@ struct EvaluateResult {
   UsedFile truth;             ///< When it is one file.
   UsedFile label_randomized;  ///< The network trained on shuffled labels.
   std::string json, table_file, report_file, result_file;
+  std::vector<std::string> sheet_files;  ///< In the order of the sets.
 };
 /// Explains every picture by every method, judges each map by every metric, and writes table.csv (one row per set,
-/// method and score), pictures.csv (every single score), result.json (last) and report.html with the tables, plots and
-/// the best, median and worst picture of each method by the first metric.
+/// method and score), pictures.csv (every single score), result.json (last) and, with `report`, report.html with the
+/// tables, plots and the best, median and worst picture of each method by the first metric, and these pictures as
+/// SET.sheet.png. A run that was stopped goes on where it was when it is asked for again: until it is done, what has
+/// been judged stays in the output folder's `records`, and the same request writes the same tables as an uninterrupted
+/// run would have (with the same number of threads, to the byte).
 EvaluateResult evaluate(const EvaluateRequest& request, Progress* progress = nullptr);
 
 /// `pellucid axioms`: which axioms of attribution methods keep on a model and pictures.

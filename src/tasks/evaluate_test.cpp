@@ -111,7 +111,8 @@ TEST(Evaluate, TwoRunsWriteTheSameScores) {
   EXPECT_EQ(json["sets"][0]["methods"][0]["scores"][0]["score"], "iou");
   EXPECT_EQ(json["sets"][0]["methods"][0]["curves"]["deletion/deletion"]["x"][0], 0.0);
   const std::string page = read_file(folder.file("a/report.html"), 1 << 26);
-  for (const char* part : {"best: iou", "median: iou", "worst: iou", "deletion/deletion"}) {
+  EXPECT_GT(decode_image(folder.file("a/shortcut.sheet.png")).height, 3 * 128);
+  for (const char* part : {"best: 0.", "median: 0", "worst: 0", " (iou)", "the outline is the truth"}) {
     EXPECT_NE(page.find(part), std::string::npos) << part;
   }
 }
@@ -308,6 +309,162 @@ TEST(Evaluate, MasksAreHeldAgainstTheLimits) {
   EXPECT_EQ(evaluate(request).sets.at(0).pictures.at(0).truth.sha256, sha256_file(folder.file("masks/photo.pgm")));
   request.run.image_limits.max_bytes = 2000;
   EXPECT_THROW(evaluate(request), Error);
+}
+
+/// Cancels itself the nth time that something is heard of a method.
+class CancelsAfter final : public Progress {
+ public:
+  explicit CancelsAfter(int reports) : left_(reports) {}
+  void report(double, double, const std::string&) override {
+    if (--left_ == 0) cancel();
+  }
+
+ private:
+  int left_;
+};
+
+std::vector<std::string> records_in(const test::TemporaryFolder& folder, const std::string& run) {
+  std::vector<std::string> files;
+  std::error_code ec;
+  for (const auto& entry : std::filesystem::directory_iterator(folder.file(run + "/records"), ec)) {
+    files.push_back(entry.path().string());
+  }
+  return files;
+}
+
+// Stopped in the middle and asked for again, a run judges only what is left and writes what it would have written.
+TEST(Evaluate, GoesOnWhereItWasStopped) {
+  const test::TemporaryFolder folder;
+  EvaluateRequest request =
+      small_suite("shortcut", "random,grad-cam,smoothgrad:samples=2", "iou,seed-stability:seeds=2,deletion:step=4000");
+  request.output = folder.file("whole");
+  evaluate(request);
+  EXPECT_TRUE(records_in(folder, "whole").empty());
+  EXPECT_FALSE(std::filesystem::exists(folder.file("whole/records")));
+
+  request.output = folder.file("stopped");
+  CancelsAfter progress(200);
+  EXPECT_THROW(evaluate(request, &progress), Error);
+  const std::vector<std::string> records = records_in(folder, "stopped");
+  EXPECT_GT(records.size(), 5u);
+  EXPECT_LT(records.size(), 36u);
+  EXPECT_FALSE(std::filesystem::exists(folder.file("stopped/table.csv")));
+  // One of them damaged: as if it were not there.
+  std::ofstream(records.front(), std::ios::trunc) << "{\"results\": [";
+  evaluate(request);
+  for (const std::string file : {"/table.csv", "/pictures.csv"}) {
+    EXPECT_EQ(read_file(folder.file("stopped" + file), 1 << 24), read_file(folder.file("whole" + file), 1 << 24));
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder.file("stopped/records")));
+}
+
+// A record stands for the numbers of one request: here each claims what no map scores, and only the same request
+// believes it.
+TEST(Evaluate, RecordsOfAnotherRequestAreNotSeen) {
+  const test::TemporaryFolder folder;
+  EvaluateRequest request = small_suite("shortcut", "random", "iou");
+  request.output = folder.file("run");
+  CancelsAfter progress(30);
+  EXPECT_THROW(evaluate(request, &progress), Error);
+  const std::vector<std::string> records = records_in(folder, "run");
+  ASSERT_FALSE(records.empty());
+  for (const std::string& file : records) {
+    auto json = nlohmann::json::parse(read_file(file, 1 << 24));
+    json["results"][0]["scores"]["iou"] = 7;
+    std::ofstream(file, std::ios::trunc) << json.dump();
+  }
+  const auto claimed = [&](const EvaluateRequest& r) {
+    std::filesystem::remove_all(folder.file("copy"));
+    std::filesystem::copy(folder.file("run"), folder.file("copy"), std::filesystem::copy_options::recursive);
+    EvaluateRequest other = r;
+    other.output = folder.file("copy");
+    const EvaluateResult result = evaluate(other);
+    const std::vector<double>& values = result.sets.at(0).methods.at(0).scores.at(0).values;
+    return static_cast<size_t>(std::count(values.begin(), values.end(), 7.0));
+  };
+  EXPECT_EQ(claimed(request), records.size());
+  EvaluateRequest other = request;
+  other.run.seed = 1;
+  EXPECT_EQ(claimed(other), 0u) << "seed";
+  other = request;
+  other.metrics = "iou:threshold=0.4";
+  EXPECT_EQ(claimed(other), 0u) << "metrics";
+  other = request;
+  other.run.batch_size = 3;
+  other.pictures_per_class = 2;
+  EXPECT_EQ(claimed(other), 0u) << "pictures";
+  other = request;
+  other.model.precision = Precision::kFloat64;
+  EXPECT_EQ(claimed(other), 0u) << "precision";
+  other = request;
+  other.model.path = kModels + "/shortcut_6c.onnx";
+  other.methods = "random,center";  // another method more takes nothing away
+  EXPECT_EQ(claimed(other), records.size()) << "methods";
+}
+
+// The shipped network that was trained on shuffled labels belongs to one set of the suite.
+TEST(Evaluate, SuitesBringTheirNetworkOfShuffledLabels) {
+  EvaluateRequest request = small_suite("an8flower", "gradient,edges", "label-randomization");
+  request.seeds = 1;
+  const EvaluateResult result = evaluate(request);
+  EXPECT_GT(score_of(result.sets.at(0), "gradient", "spearman").summary.n, 3);
+  EXPECT_LT(score_of(result.sets.at(0), "gradient", "spearman").summary.mean, 0.9);
+  EXPECT_NEAR(score_of(result.sets.at(0), "edges", "spearman").summary.mean, 1, 1e-12);
+  EXPECT_EQ(score_of(result.sets.at(1), "gradient", "spearman").summary.n, 0);
+}
+
+// Data sets call a class by one of its names; what the network does not know is said.
+TEST(Evaluate, AnnotatedLabelsMayBeOneNameOfAClass) {
+  const test::TemporaryFolder folder;
+  const nlohmann::json thing = nlohmann::json::array({annotation(1, 1, {0, 0, 128, 256})});
+  EvaluateRequest request = annotated(folder, thing, {"rose"});
+  request.metrics = "iou";
+  request.model.labels = folder.write("labels.txt", "a\nb\nc\ndog rose, rose, wild rose\ne\nf\n");
+  EXPECT_EQ(evaluate(request).sets.at(0).pictures.at(0).class_index, 3);
+  request = annotated(folder, thing, {"tulip"});
+  request.metrics = "iou";
+  request.model.labels = folder.file("labels.txt");
+  const EvaluateResult result = evaluate(request);
+  EXPECT_EQ(result.sets.at(0).notes.back(),
+            "flower: the model has no class 'tulip'; its best class is explained, and all that is annotated counts as "
+            "truth");
+}
+
+// 255, 128 and 0, a quarter each and the rest: a third of what is known is inside.
+TEST(Evaluate, GrayOfAThreeValuedMaskIsLeftOut) {
+  const test::TemporaryFolder folder;
+  Image mask(256, 256, 1, 0);
+  for (int y = 0; y < 256; ++y) {
+    for (int x = 0; x < 128; ++x) *mask.at(x, y) = x < 64 ? 255 : 128;
+  }
+  std::filesystem::create_directories(folder.file("masks"));
+  EvaluateRequest request;
+  request.model.path = kModel;
+  request.run.inputs = {kPicture};
+  request.truth = folder.file("masks");
+  request.methods = "random";
+  request.metrics = "relevance-mass";
+  save_png(folder.file("masks/flower.png"), mask);
+  EXPECT_DOUBLE_EQ(score_of(evaluate(request).sets.at(0), "random", "chance").values.at(0), 1.0 / 3);
+  *mask.at(255, 255) = 60;  // a fourth value: a smoothed outline, so above 127 is inside
+  save_png(folder.file("masks/flower.png"), mask);
+  EXPECT_DOUBLE_EQ(score_of(evaluate(request).sets.at(0), "random", "chance").values.at(0), 0.5);
+}
+
+// One metric with two fills: two columns, two curves.
+TEST(Evaluate, OneMetricMayBeAskedForTwice) {
+  EvaluateRequest request;
+  request.model.path = kModel;
+  request.run.inputs = {kPicture};
+  request.methods = "center";
+  request.metrics = "deletion:step=8000,deletion:step=8000,fill=mean,sparseness";
+  const EvaluatedSet set = evaluate(request).sets.at(0);
+  std::vector<std::string> header;
+  evaluation_table(set, header);
+  EXPECT_EQ(header, (std::vector<std::string>{"method", "deletion:step=8000 (-)", "deletion:step=8000,fill=mean (-)",
+                                              "sparseness (+)", "ms"}));
+  EXPECT_EQ(set.methods.at(0).mean_curves.count("deletion:step=8000/deletion"), 1u);
+  EXPECT_EQ(set.methods.at(0).mean_curves.count("deletion:step=8000,fill=mean/deletion"), 1u);
 }
 
 // A softmax at the end changes nothing about what a part is worth: that is said in logits.

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "pellucid/text.h"
 #include "pellucid/version.h"
 #include "tasks/card_json.h"
+#include "tasks/evaluation_scores.h"
 
 namespace pellucid {
 
@@ -52,8 +54,21 @@ std::vector<size_t> headline_scores(const EvaluatedMethod& method) {
   return result;
 }
 
-/// The metric's id stands for its first score.
-std::string headline_name(const EvaluatedScore& score) { return score.metric.substr(0, score.metric.find(':')); }
+/// What the metrics of a table are called; the name of a metric stands for its first score.
+std::map<std::string, std::string> names_of(const EvaluatedMethod& method) {
+  std::vector<std::string> metrics;
+  for (const EvaluatedScore& score : method.scores) metrics.push_back(score.metric);
+  return short_names(metrics);
+}
+
+bool is_better(const EvaluatedScore& a, const EvaluatedScore& b) {
+  return a.spec.better == Better::kLower ? a.summary.mean < b.summary.mean : a.summary.mean > b.summary.mean;
+}
+
+/// Maps of the picture or of nothing, which the others have to beat.
+bool is_baseline(const EvaluatedMethod& method) {
+  return MethodCall::parse(method.method).method->family == "baseline";
+}
 
 const EvaluatedMethod* first_judged(const EvaluatedSet& set) {
   for (const EvaluatedMethod& method : set.methods) {
@@ -62,8 +77,14 @@ const EvaluatedMethod* first_judged(const EvaluatedSet& set) {
   return nullptr;
 }
 
-const char* arrow(Better better) {
+const char* direction(Better better) {
   return better == Better::kHigher ? " (higher is better)" : better == Better::kLower ? " (lower is better)" : "";
+}
+
+/// Help texts have code in backticks.
+std::string without_backticks(std::string text) {
+  text.erase(std::remove(text.begin(), text.end(), '`'), text.end());
+  return text;
 }
 
 nlohmann::ordered_json score_json(const EvaluatedScore& score) {
@@ -122,14 +143,49 @@ std::vector<std::vector<std::string>> published_table(const EvaluatedSet& set, s
   return rows;
 }
 
-void add_set(HtmlReport& page, const EvaluatedSet& set) {
+/// Cells of the best method of each column; the table's columns are the method and then `scores`.
+std::set<std::pair<size_t, size_t>> best_cells(const EvaluatedSet& set, const std::vector<size_t>& scores) {
+  std::set<std::pair<size_t, size_t>> cells;
+  for (size_t column = 0; column < scores.size(); ++column) {
+    const EvaluatedScore* best = nullptr;
+    size_t row = 0, best_row = 0;
+    for (const EvaluatedMethod& method : set.methods) {
+      if (!method.left_out.empty()) continue;
+      const EvaluatedScore& score = method.scores[scores[column]];
+      if (score.summary.n > 0 && score.spec.better != Better::kNeither && (!best || is_better(score, *best))) {
+        best = &score;
+        best_row = row;
+      }
+      ++row;
+    }
+    if (best) cells.insert({best_row, column + 1});
+  }
+  return cells;
+}
+
+void add_set(HtmlReport& page, const EvaluateRequest& request, const EvaluatedSet& set) {
   page.heading(set.name);
-  page.paragraph(std::to_string(set.pictures.size()) + " pictures explained; " + std::to_string(set.num_wrong) +
-                 " left out because the network answers them wrongly. Network: " + set.model + ", SHA-256 " +
-                 set.model_hash + ".");
+  std::string about = std::to_string(set.pictures.size()) + " pictures explained; " + std::to_string(set.num_wrong) +
+                      " left out because the network answers them wrongly.";
+  if (!request.suite.empty()) {
+    about += " Suite " + request.suite + ": " + std::to_string(request.pictures_per_class) +
+             " pictures of each class in each of " + std::to_string(request.seeds) +
+             " seeds; numbers are means, \u00b1 the standard deviation of the seeds' means.";
+  }
+  page.paragraph(about + " The best of each column is bold. Network: " + set.model + ", SHA-256 " + set.model_hash +
+                 ".");
+  for (const std::string& note : set.notes) page.paragraph("Note: " + note + ".");
   std::vector<std::string> header;
-  const auto rows = evaluation_table(set, header);
-  page.table(header, rows);
+  auto rows = evaluation_table(set, header);
+  for (auto& row : rows) {
+    for (std::string& cell : row) {
+      if (const size_t at = cell.find("+-"); at != std::string::npos) cell.replace(at, 2, "\u00b1");
+    }
+  }
+  const EvaluatedMethod* any = first_judged(set);
+  page.table(
+      header, rows,
+      any && set.published.empty() ? best_cells(set, headline_scores(*any)) : std::set<std::pair<size_t, size_t>>{});
   for (const EvaluatedMethod& method : set.methods) {
     if (!method.left_out.empty()) page.paragraph(method.method + " left out: " + method.left_out);
   }
@@ -139,11 +195,12 @@ void add_bars(HtmlReport& page, const EvaluatedSet& set) {
   const EvaluatedMethod* any = first_judged(set);
   if (!any) return;
   std::vector<HtmlReport::Figure> figures;
+  const auto names = names_of(*any);
   for (const size_t s : headline_scores(*any)) {
     BarChart chart;
     const ScoreSpec& spec = any->scores[s].spec;
-    chart.title = headline_name(any->scores[s]) + ", " + spec.name + arrow(spec.better);
-    chart.value_label = "mean, 95 % interval";
+    chart.title = names.at(any->scores[s].metric) + direction(spec.better);
+    chart.value_label = spec.name + ", mean and 95 % interval";
     for (const EvaluatedMethod& method : set.methods) {
       if (!method.left_out.empty() || method.scores[s].summary.n == 0) continue;
       const Summary& summary = method.scores[s].summary;
@@ -152,25 +209,63 @@ void add_bars(HtmlReport& page, const EvaluatedSet& set) {
     std::stable_sort(chart.bars.begin(), chart.bars.end(), [&](const Bar& a, const Bar& b) {
       return spec.better == Better::kLower ? a.value < b.value : a.value > b.value;
     });
-    if (!chart.bars.empty()) figures.push_back({draw_bar_chart(chart), chart.title, {spec.meaning}});
+    if (!chart.bars.empty()) figures.push_back({draw_bar_chart(chart), "", {without_backticks(spec.meaning)}});
   }
-  page.figures(figures);
+  page.plots(figures);
+}
+
+/// Methods whose curves fit into one plot: the best by the metric's first score, and the baselines.
+std::vector<const EvaluatedMethod*> to_plot(const EvaluatedSet& set, const std::string& curve) {
+  constexpr size_t kMost = 10;
+  std::vector<const EvaluatedMethod*> methods, baselines;
+  for (const EvaluatedMethod& method : set.methods) {
+    if (method.mean_curves.count(curve)) (is_baseline(method) ? baselines : methods).push_back(&method);
+  }
+  if (methods.size() > kMost) {
+    const std::string metric = curve.substr(0, curve.rfind('/'));
+    const auto first_score = [&](const EvaluatedMethod& method) -> const EvaluatedScore* {
+      const auto names = names_of(method);
+      for (const EvaluatedScore& score : method.scores) {
+        if (names.at(score.metric) == metric) return &score;
+      }
+      return nullptr;
+    };
+    std::stable_sort(methods.begin(), methods.end(), [&](const EvaluatedMethod* a, const EvaluatedMethod* b) {
+      const EvaluatedScore *x = first_score(*a), *y = first_score(*b);
+      return x && y && is_better(*x, *y);
+    });
+    methods.resize(kMost);
+  }
+  methods.insert(methods.end(), baselines.begin(), baselines.end());
+  return methods;
 }
 
 void add_curves(HtmlReport& page, const EvaluatedSet& set) {
-  std::map<std::string, LinePlot> plots;
+  std::map<std::string, size_t> available;
   for (const EvaluatedMethod& method : set.methods) {
-    for (const auto& [name, curve] : method.mean_curves) {
-      LinePlot& plot = plots[name];
-      plot.title = name + ", mean over pictures";
-      plot.x_label = curve.x_title;
-      plot.y_label = curve.y_title;
-      plot.series.push_back({method.method, curve.x, curve.y});
-    }
+    for (const auto& [name, curve] : method.mean_curves) ++available[name];
   }
   std::vector<HtmlReport::Figure> figures;
-  for (const auto& [name, plot] : plots) figures.push_back({draw_line_plot(plot), name, {}});
-  if (!figures.empty()) page.figures(figures);
+  for (const auto& [name, count] : available) {
+    LinePlot plot;
+    const size_t slash = name.rfind('/');
+    const std::string metric = name.substr(0, slash), curve_name = name.substr(slash + 1);
+    plot.title = (metric == curve_name ? metric : metric + ": " + curve_name) + ", mean over pictures";
+    plot.width = 760;
+    for (const EvaluatedMethod* method : to_plot(set, name)) {
+      const Curve& curve = method->mean_curves.at(name);
+      plot.x_label = curve.x_title;
+      plot.y_label = curve.y_title;
+      plot.series.push_back({method->method, curve.x, curve.y});
+    }
+    std::vector<std::string> caption;
+    if (plot.series.size() < count) {
+      caption.push_back("The best by " + metric + " and the baselines, " + std::to_string(plot.series.size()) + " of " +
+                        std::to_string(count) + " methods; all curves are in result.json.");
+    }
+    figures.push_back({draw_line_plot(plot), "", std::move(caption)});
+  }
+  if (!figures.empty()) page.plots(figures);
 }
 
 }  // namespace
@@ -182,11 +277,12 @@ std::vector<std::vector<std::string>> evaluation_table(const EvaluatedSet& set, 
   if (!any) return rows;
   if (!set.published.empty()) return published_table(set, header);
   const std::vector<size_t> columns = headline_scores(*any);
+  const auto names = names_of(*any);
   for (const size_t s : columns) {
     const ScoreSpec& spec = any->scores[s].spec;
-    header.push_back(headline_name(any->scores[s]) + (spec.better == Better::kHigher  ? " (+)"
-                                                      : spec.better == Better::kLower ? " (-)"
-                                                                                      : ""));
+    header.push_back(names.at(any->scores[s].metric) + (spec.better == Better::kHigher  ? " (+)"
+                                                        : spec.better == Better::kLower ? " (-)"
+                                                                                        : ""));
   }
   header.emplace_back("ms");
   for (const EvaluatedMethod& method : set.methods) {
@@ -202,7 +298,7 @@ std::vector<std::vector<std::string>> evaluation_table(const EvaluatedSet& set, 
 std::string evaluation_csv(const EvaluateResult& result) {
   std::string text =
       csv_row({"set", "method", "metric", "score", "better", "n", "undefined", "mean", "sd", "standard_error", "low95",
-               "high95", "median", "seeds", "seed_sd", "difference_from_best", "p_value_against_best", "ms"});
+               "high95", "median", "seeds", "seed_sd", "difference_from_best", "p_value_against_best"});
   for (const EvaluatedSet& set : result.sets) {
     for (const EvaluatedMethod& method : set.methods) {
       for (const EvaluatedScore& score : method.scores) {
@@ -213,8 +309,7 @@ std::string evaluation_csv(const EvaluateResult& result) {
                          std::to_string(s.n), std::to_string(s.undefined), number(s.mean), number(s.sd),
                          number(s.standard_error), number(s.low95), number(s.high95), number(s.median),
                          std::to_string(score.seed_means.size()), number(score.seed_sd),
-                         number(score.against_best.mean_difference), number(score.against_best.p_value),
-                         number_text(std::round(method.milliseconds * 1000) / 1000)});
+                         number(score.against_best.mean_difference), number(score.against_best.p_value)});
       }
     }
   }
@@ -236,6 +331,26 @@ std::string picture_scores_csv(const EvaluateResult& result) {
     }
   }
   return text;
+}
+
+Image evaluation_sheet(const EvaluatedSet& set, const std::vector<EvaluationGallery>& galleries) {
+  ContactSheet sheet;
+  sheet.title = set.name;
+  sheet.subtitle =
+      "best, median and worst of " + std::to_string(set.pictures.size()) + " pictures; outlined: the truth";
+  sheet.min_cell_px = 128;
+  sheet.max_cell_px = 224;
+  for (const EvaluationGallery& gallery : galleries) {
+    for (size_t i = 0; i < gallery.pictures.size(); ++i) {
+      SheetCell cell;
+      cell.image = gallery.pictures[i].image;
+      cell.title = gallery.method;
+      cell.lines = gallery.pictures[i].lines;
+      cell.new_row = i == 0;
+      sheet.cells.push_back(std::move(cell));
+    }
+  }
+  return draw_contact_sheet(sheet);
 }
 
 std::string evaluation_json(const EvaluateRequest& request, const EvaluateResult& result) {
@@ -301,9 +416,13 @@ std::string evaluation_html(const EvaluateRequest& request, const EvaluateResult
   for (const std::string& note : result.notes) page.paragraph(note);
   for (size_t i = 0; i < result.sets.size(); ++i) {
     const EvaluatedSet& set = result.sets[i];
-    add_set(page, set);
+    add_set(page, request, set);
     add_bars(page, set);
     add_curves(page, set);
+    if (!galleries[i].empty()) {
+      page.heading(set.name + ": examples");
+      page.paragraph("By the first score of the table; the outline is the truth.");
+    }
     for (const EvaluationGallery& gallery : galleries[i]) {
       page.paragraph(gallery.title);
       page.figures(gallery.pictures);
@@ -312,7 +431,7 @@ std::string evaluation_html(const EvaluateRequest& request, const EvaluateResult
   page.heading("What was measured");
   std::vector<std::vector<std::string>> rows;
   for (const MetricCall& call : parse_metrics(request.metrics)) {
-    rows.push_back({call.text(), call.metric->title, call.metric->summary, call.metric->assumes});
+    rows.push_back({call.text(), call.metric->title, call.metric->summary, without_backticks(call.metric->assumes)});
   }
   page.table({"metric", "title", "what it measures", "what it assumes"}, rows);
   page.paragraph("Pellucid " PELLUCID_VERSION

@@ -13,8 +13,12 @@ namespace pellucid {
 /// A method's pictures as examples of how good and how bad its maps get.
 struct EvaluationGallery {
   std::string title;
+  std::string method;
   std::vector<HtmlReport::Figure> pictures;
 };
+
+/// The examples of one set as a picture, a row for each method.
+Image evaluation_sheet(const EvaluatedSet& set, const std::vector<EvaluationGallery>& galleries);
 
 std::string evaluation_json(const EvaluateRequest& request, const EvaluateResult& result);
 /// One row per set, method and score.

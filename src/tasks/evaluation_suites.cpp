@@ -11,26 +11,27 @@ const std::vector<EvaluationSuite>& evaluation_suites() {
         "gradient,saliency,gradient-x-input,smoothgrad,integrated-gradients,guided-backprop,deconvnet,grad-cam,"
         "grad-cam++,guided-grad-cam,layer-cam,xgrad-cam,hires-cam,score-cam,ablation-cam,lrp,deeplift,occlusion,"
         "activation-mean,random,edges,center";
+    // The pointing game's 15 pixels are meant for photos of some 500; these pictures have a quarter of that.
     const std::string truth_metrics =
-        "average-precision,iou,pointing-game,relevance-mass,relevance-rank,deletion,insertion,sparseness";
+        "average-precision,iou,pointing-game:tolerance=3,relevance-mass,relevance-rank,deletion,insertion,sparseness";
     std::vector<EvaluationSuite> list;
-    list.push_back(
-        {"an8flower",
-         "Flowers of which one part's color makes the class; do maps find that part?",
-         {{"an8flower-single", "flower_single_6c.onnx", 0}, {"an8flower-double", "flower_double_12c.onnx", 0}},
-         usual_methods,
-         truth_metrics,
-         {},
-         ""});
-    EvaluationSuite oramas{
-        "oramas2019",
-        "The table of Oramas, Wang, Tuytelaars on our own flowers and networks: mean IoU",
-        {{"an8flower-single", "flower_single_6c.onnx", 0}, {"an8flower-double", "flower_double_12c.onnx", 0}},
-        "activation-mean,guided-backprop,grad-cam,guided-grad-cam,grad-cam++,guided-grad-cam++",
-        "iou",
-        {},
-        "Oramas, Wang, Tuytelaars. \"Visual Explanation by Interpretation\". ICLR 2019; their "
-        "pictures, networks and threshold differ from ours"};
+    list.push_back({"an8flower",
+                    "Flowers of which one part's color makes the class; do maps find that part?",
+                    {{"an8flower-single", "flower_single_6c.onnx", 0, "flower_single_6c_shuffled.onnx"},
+                     {"an8flower-double", "flower_double_12c.onnx", 0}},
+                    usual_methods,
+                    truth_metrics,
+                    {},
+                    ""});
+    EvaluationSuite oramas{"oramas2019",
+                           "The table of Oramas, Wang, Tuytelaars on our own flowers and networks: mean IoU",
+                           {{"an8flower-single", "flower_single_6c.onnx", 0, "flower_single_6c_shuffled.onnx"},
+                            {"an8flower-double", "flower_double_12c.onnx", 0}},
+                           "activation-mean,guided-backprop,grad-cam,guided-grad-cam,grad-cam++,guided-grad-cam++",
+                           "iou",
+                           {},
+                           "Oramas, Wang, Tuytelaars. \"Visual Explanation by Interpretation\". ICLR 2019; their "
+                           "pictures, networks and threshold differ from ours"};
     oramas.published["an8flower-single"] = {{"activation-mean", "16.8 +- 2.63"}, {"guided-backprop", "21.3 +- 0.77"},
                                             {"grad-cam", "17.5 +- 0.25"},        {"guided-grad-cam", "19.9 +- 0.61"},
                                             {"grad-cam++", "15.6 +- 0.57"},      {"guided-grad-cam++", "19.6 +- 0.65"}};

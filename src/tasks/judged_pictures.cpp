@@ -123,13 +123,19 @@ class OwnPictures final : public PictureSource {
   void add_truth(JudgedPicture& judged) const {
     const Picture& p = judged.picture;
     const std::vector<Annotation> all = annotations_->of(p.path, p.photo.width, p.photo.height);
-    if (all.empty()) return;
+    if (all.empty()) {
+      judged.notes.push_back(p.name + ": nothing is annotated for it; what needs truth is left open");
+      return;
+    }
     std::string label;
     if (request_.target == "truth") {
       label = largest_known_class(all);
       if (!label.empty()) {
         judged.right = classes_of(label);
         judged.target = std::to_string(judged.right.front());
+      } else if (const std::string names = labels_of(all); !names.empty()) {
+        judged.notes.push_back(p.name + ": the model has no class " + names +
+                               "; its best class is explained, and all that is annotated counts as truth");
       }
     }
     const ModelView view = view_of(p, model_.card);
@@ -143,7 +149,12 @@ class OwnPictures final : public PictureSource {
       return some.empty() ? Tensor() : mask_tensor(mask_in_view(union_of_masks(some), view));
     };
     const Tensor mask = together(own);
-    if (!mask.defined() || !mask.any().item<bool>()) return;  // nothing certain, or cut away by the crop
+    if (!mask.defined() || !mask.any().item<bool>()) {
+      judged.notes.push_back(p.name +
+                             ": nothing certain is annotated within what the model sees; what needs truth is "
+                             "left open");
+      return;
+    }
     judged.mask = mask;
     judged.others = together(others);
     judged.ignore = together(unknown);
@@ -168,14 +179,32 @@ class OwnPictures final : public PictureSource {
             std::max<int64_t>(1, static_cast<int64_t>(std::ceil(box.y + box.height)) - y)};
   }
 
-  /// By their index, since a label may be a number itself or stand for several classes; empty for a class that the
-  /// model does not have.
+  /// Classes whose label this is, or else one of whose names it is ("dragonfly" of "dragonfly, darning needle"). By
+  /// their index, since a label may be a number itself or stand for several classes; empty for a class that the model
+  /// does not have.
   std::vector<int64_t> classes_of(const std::string& label) const {
-    std::vector<int64_t> result;
+    const std::string wanted = trim(label);
+    std::vector<int64_t> whole, named;
     for (size_t i = 0; i < model_.card.labels.size(); ++i) {
-      if (model_.card.labels[i] == label) result.push_back(static_cast<int64_t>(i));
+      const std::string& own = model_.card.labels[i];
+      if (trim(own) == wanted) whole.push_back(static_cast<int64_t>(i));
+      for (const std::string& name : split(own, ',')) {
+        if (trim(name) == wanted) {
+          named.push_back(static_cast<int64_t>(i));
+          break;
+        }
+      }
     }
-    return result;
+    return whole.empty() ? named : whole;
+  }
+
+  static std::string labels_of(const std::vector<Annotation>& all) {
+    std::vector<std::string> names;
+    for (const Annotation& a : all) {
+      const std::string name = "'" + printable(a.label, 40) + "'";
+      if (!a.label.empty() && std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+    }
+    return join(names, ", ");
   }
 
   std::string largest_known_class(const std::vector<Annotation>& all) const {

@@ -19,9 +19,10 @@ struct JudgedPicture {
   Tensor mask;                 ///< [H,W] bool, where the evidence is; undefined when not known.
   Tensor ignore;  ///< [H,W] bool, where the truth is not known: crowds, difficult things, borders. May be undefined.
   std::vector<TruthBox> boxes;
-  Tensor others;                 ///< [H,W] bool, objects of other classes.
-  std::vector<TruthPart> parts;  ///< Parts with the drop of the logit when each is taken away.
-  UsedFile file, truth;          ///< What was read for it, with its hash; empty for generated pictures.
+  Tensor others;                   ///< [H,W] bool, objects of other classes.
+  std::vector<TruthPart> parts;    ///< Parts with the drop of the logit when each is taken away.
+  std::vector<std::string> notes;  ///< What is not known about it, and why.
+  UsedFile file, truth;            ///< What was read for it, with its hash; empty for generated pictures.
 };
 
 /// Pictures by number, made when asked for, so that memory does not grow with their count.
