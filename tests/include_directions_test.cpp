@@ -30,6 +30,7 @@ const std::map<std::string, std::string> kPublicHeaders{
     {"version.h", "core"},
     {"graph.h", "graph"},
     {"layers.h", "graph"},
+    {"learner.h", "training"},
     {"network.h", "graph"},
     {"model.h", "model"},
     {"image.h", "image"},
