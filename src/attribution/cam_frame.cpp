@@ -20,11 +20,16 @@ Tensor as_map(const Context& context, ValueId layer, const Tensor& t) {
 Tensor weighted(const Tensor& weights, const Tensor& activations) {
   const Tensor& a = activations;
   const Tensor w = weights.to(a.scalar_type());
-  const Shape shape{a.size(0), a.size(2), a.size(3)};
-  if (a.is_contiguous(at::MemoryFormat::ChannelsLast)) {  // a position's channels are neighbours
-    return at::bmm(a.permute({0, 2, 3, 1}).flatten(1, 2), w.unsqueeze(2)).view(shape);
+  // A position's channels are neighbours in channels-last memory, a channel's positions otherwise. One product of a
+  // matrix and a vector per image: LibTorch's batched product packs the matrix first, which costs as much again.
+  const bool channels_last = a.is_contiguous(at::MemoryFormat::ChannelsLast);
+  const Tensor matrices = channels_last ? a.permute({0, 2, 3, 1}).flatten(1, 2) : a.flatten(2).transpose(1, 2);
+  Tensor sums = at::empty({a.size(0), a.size(2) * a.size(3)}, a.options());
+  for (int64_t i = 0; i < a.size(0); ++i) {
+    Tensor row = sums[i];
+    at::mv_out(row, matrices[i], w[i]);
   }
-  return at::bmm(w.unsqueeze(1), a.flatten(2)).view(shape);
+  return sums.view({a.size(0), a.size(2), a.size(3)});
 }
 
 Tensor safe_ratio(const Tensor& numerator, const Tensor& denominator) {
