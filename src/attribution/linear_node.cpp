@@ -10,8 +10,9 @@ Tensor plain(const Tensor& t) { return t.defined() ? t.detach() : t; }
 
 }  // namespace
 
-LinearNode::LinearNode(const NodeBackward& backward)
+LinearNode::LinearNode(const NodeBackward& backward, const NodeCaches& caches)
     : backward_(backward),
+      caches_(caches),
       node_(backward.node),
       op_(find_op(backward.node.domain, backward.node.op, backward.node.opset)) {
   const auto& needed = backward.needed;
@@ -27,6 +28,7 @@ LinearNode::LinearNode(const NodeBackward& backward)
   output_ = plain(backward.outputs[0]);
   if (node_.op == "Gemm") {
     const double alpha = node_.real("alpha", 1.0), beta = node_.real("beta", 1.0);
+    scaled_ = alpha != 1 || beta != 1;
     if (alpha != 1) weight_ = weight_ * alpha;
     if (beta == 0) bias_ = Tensor();
     if (beta != 1 && bias_.defined()) bias_ = bias_ * beta;
@@ -35,9 +37,15 @@ LinearNode::LinearNode(const NodeBackward& backward)
   }
 }
 
-Tensor LinearNode::run(const TensorList& inputs) const {
+Tensor LinearNode::kept(const Tensor& t, const std::string& name, const Make& make) const {
+  if (!t.defined()) return t;
+  return scaled_ ? make(t) : caches_.weights.get(t, name, make);
+}
+
+Tensor LinearNode::run(const TensorList& inputs, bool packs) const {
   TensorList in = inputs;
   OpCall call{node_, in};
+  if (packs) call.packed = &caches_.packed;
   return op_->forward(call).front();
 }
 
@@ -46,12 +54,13 @@ Tensor LinearNode::forward(const Tensor& input, const Tensor& weight, const Tens
   in[data_] = input;
   in[weights_] = weight;
   if (bias.defined()) in[2] = bias;
-  return run(in);
+  return run(in, node_.op == "Conv");
 }
 
-Tensor LinearNode::transposed(const Tensor& weight, const Tensor& r) const {
+Tensor LinearNode::transposed(const Tensor& weight, const Tensor& r, const Tensor& like) const {
+  const Tensor& input = like.defined() ? like : input_;
   TensorList in(backward_.inputs.size());
-  in[data_] = input_;
+  in[data_] = input;
   in[weights_] = weight;
   if (op_->vjp) {
     std::vector<Shape> shapes;
@@ -62,8 +71,8 @@ Tensor LinearNode::transposed(const Tensor& weight, const Tensor& r) const {
     return op_->vjp({node_, in, backward_.outputs, none, grads, needed, shapes})[data_];
   }
   const at::AutoGradMode with_gradients(true);
-  in[data_] = input_.detach().requires_grad_(true);
-  return torch::autograd::grad({run(in)}, {in[data_]}, {r}).front();
+  in[data_] = input.detach().requires_grad_(true);
+  return torch::autograd::grad({run(in, false)}, {in[data_]}, {r}).front();
 }
 
 Tensor LinearNode::single_channel_ones() const {
@@ -76,7 +85,7 @@ Tensor LinearNode::single_channel_ones() const {
   } else {
     return {};
   }
-  return at::ones(shape, weight_.options());
+  return of_weight("ones for one channel", [&](const Tensor& w) { return at::ones(shape, w.options()); });
 }
 
 TensorList LinearNode::result(Tensor relevance) const {

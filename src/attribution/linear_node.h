@@ -1,7 +1,7 @@
 #pragma once
 
 #include "graph/op.h"
-#include "pellucid/network.h"
+#include "graph/weight_cache.h"
 
 namespace pellucid {
 
@@ -10,7 +10,7 @@ namespace pellucid {
 class LinearNode {
  public:
   /// Keeps references to what the walk shows; lives no longer than the rule's call.
-  explicit LinearNode(const NodeBackward& backward);
+  LinearNode(const NodeBackward& backward, const NodeCaches& caches);
 
   /// False for a product of two computed values (attention), which no rule can split.
   bool by_constant() const { return by_constant_; }
@@ -20,10 +20,19 @@ class LinearNode {
   const Tensor& bias() const { return bias_; }  ///< Undefined when the node has none.
   const Tensor& output() const { return output_; }
 
-  /// W a + b with the map's geometry; `bias` may be undefined.
+  /// `make` of the weight or of the bias (undefined when there is none), which the network keeps under `name`.
+  using Make = std::function<Tensor(const Tensor&)>;
+  Tensor of_weight(const std::string& name, const Make& make) const { return kept(weight_, name, make); }
+  Tensor of_bias(const std::string& name, const Make& make) const { return kept(bias_, name, make); }
+
+  /// W a + b with the map's geometry; `bias` may be undefined. Weight and bias are those of the node or were made by
+  /// `of_weight` and `of_bias`: convolutions keep them in a layout of their own.
   Tensor forward(const Tensor& input, const Tensor& weight, const Tensor& bias = {}) const;
-  /// W^T r: shaped like the input.
-  Tensor transposed(const Tensor& weight, const Tensor& r) const;
+  /// W^T r: shaped like the input, or like `like` when the weights take another number of channels.
+  Tensor transposed(const Tensor& weight, const Tensor& r, const Tensor& like = {}) const;
+
+  /// Whether inputs and weights joined along axis 1, the input channels of both, make the sum of their maps.
+  bool adds_channels() const { return node_.op == "Conv" && node_.integer("group", 1) == 1; }
 
   /// The same geometry with weights of one for a single output channel, when the map treats all output channels alike;
   /// otherwise undefined. [1,C,...] for Conv, [C,1,...] for ConvTranspose.
@@ -35,13 +44,16 @@ class LinearNode {
   TensorList result(Tensor relevance) const;
 
  private:
-  Tensor run(const TensorList& inputs) const;
+  Tensor run(const TensorList& inputs, bool packs) const;
+  Tensor kept(const Tensor& t, const std::string& name, const Make& make) const;
 
   const NodeBackward& backward_;
+  const NodeCaches& caches_;
   Node node_;  ///< With alpha and beta of Gemm multiplied into the weights, so that signs can be told apart.
   const Op* op_;
   size_t data_ = 0, weights_ = 1;
   bool by_constant_ = false;
+  bool scaled_ = false;  ///< Weight and bias are copies made for this call.
   Tensor input_, weight_, bias_, output_;
 };
 

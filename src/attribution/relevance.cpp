@@ -7,6 +7,7 @@
 
 #include "attribution/linear_node.h"
 #include "attribution/relevance_rules.h"
+#include "graph/incremental.h"
 #include "graph/op.h"
 #include "pellucid/error.h"
 #include "pellucid/text.h"
@@ -240,7 +241,7 @@ class RuleMapBuilder {
   BackwardRule ruled(const RuleChoice& choice) {
     return [this, choice](const NodeBackward& b) {
       if (is_linear(b.node) && choice.rule != RelevanceRule::kGradient && b.needed.size() > 1 &&
-          !LinearNode(b).by_constant()) {
+          !LinearNode(b, caches_).by_constant()) {
         return unruled(b);
       }
       const auto bounds = bounds_.find(b.node.inputs.front());
@@ -249,15 +250,15 @@ class RuleMapBuilder {
                     printable(b.node.name) + "'");
       }
       note_signed(choice.rule, b);
-      return apply_rule(choice, b, bounds == bounds_.end() ? nullptr : &bounds->second);
+      return apply_rule(choice, b, bounds == bounds_.end() ? nullptr : &bounds->second, caches_);
     };
   }
 
   BackwardRule class_unit() {
     return [this](const NodeBackward& b) {
-      if (!LinearNode(b).by_constant()) return unruled(b);
+      if (!LinearNode(b, caches_).by_constant()) return unruled(b);
       note_signed(RelevanceRule::kExcitation, b);
-      return class_unit_rule(b, rules_.contrastive);
+      return class_unit_rule(b, rules_.contrastive, caches_);
     };
   }
 
@@ -265,7 +266,7 @@ class RuleMapBuilder {
   void note_signed(RelevanceRule rule, const NodeBackward& b) {
     if (rule != RelevanceRule::kExcitation || !is_linear(b.node)) return;
     const Tensor& a = b.inputs[b.needed[0] ? 0 : 1];
-    if (a.min().item<double>() < 0) balance_.signed_nodes.insert(b.node.name);
+    if (has_negative(a)) balance_.signed_nodes.insert(b.node.name);
   }
 
   /// The rule with its losses written down.
@@ -357,6 +358,7 @@ class RuleMapBuilder {
   }
 
   const Context& context_;
+  const NodeCaches& caches_ = IncrementalPasses::caches_of(context_.network);
   const RelevanceRules& rules_;
   const LinearOrder& order_;
   RelevanceBalance& balance_;

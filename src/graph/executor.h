@@ -4,8 +4,8 @@
 #include <mutex>
 #include <optional>
 
-#include "graph/packed_convolution.h"
 #include "graph/plan.h"
+#include "graph/weight_cache.h"
 
 namespace pellucid {
 
@@ -50,7 +50,7 @@ struct Network::Impl {
   mutable std::mutex mutex;
   mutable std::map<PlanKey, std::shared_ptr<const Plan>> plans;
   mutable FoldCache folded;
-  PackedConvolutions packed;
+  NodeCaches caches;
   mutable std::optional<bool> batches_safely;
 };
 

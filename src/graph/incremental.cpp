@@ -201,7 +201,7 @@ struct IncrementalPasses::Impl {
       for (const ValueId id : node.inputs)
         in.push_back(id == kNoValue ? Tensor() : is_computed(id) ? clean(id) : constant(id));
       const TensorList inputs = in;
-      TensorList out = call(step, node, in, &net.packed);
+      TensorList out = call(step, node, in, &net.caches.packed);
       for (size_t j = 0; j < node.outputs.size(); ++j) {
         const ValueId id = node.outputs[j];
         if (id == kNoValue) continue;
@@ -825,6 +825,8 @@ struct IncrementalPasses::Impl {
 IncrementalPasses::IncrementalPasses(const Network& network, const Tensor& clean, ValueId until,
                                      std::vector<Window> changed, const Options& options)
     : impl_(std::make_unique<Impl>(network, clean, until, std::move(changed), options)) {}
+const NodeCaches& IncrementalPasses::caches_of(const Network& network) { return network.impl_->caches; }
+
 IncrementalPasses::~IncrementalPasses() = default;
 
 bool IncrementalPasses::worthwhile() const { return impl_->worthwhile; }

@@ -8,6 +8,8 @@
 
 namespace pellucid {
 
+struct NodeCaches;
+
 /// A rectangle of a picture in pixels.
 struct Window {
   int64_t top = 0, left = 0, height = 0, width = 0;
@@ -59,6 +61,9 @@ class IncrementalPasses {
   /// Receives the value of `until` for some variants, [n,...], row i that of variant indices[i].
   using Use = std::function<void(const std::vector<size_t>& indices, const Tensor& value)>;
   void run(const Paint& paint, const Use& use, const Progress* progress = nullptr) const;
+
+  /// What the network keeps for its nodes between passes, for rules that run nodes themselves.
+  static const NodeCaches& caches_of(const Network& network);
 
  private:
   struct Impl;

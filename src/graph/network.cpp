@@ -218,7 +218,7 @@ Values Network::Impl::execute(const Plan& plan, const TensorList& inputs, const 
                                (node.inputs.size() < 3 || node.inputs[2] == kNoValue ||
                                 plan.constants[static_cast<size_t>(node.inputs[2])].defined());
     if (channels_last && fixed_weights && pass.mode != Mode::kAutograd && !(record && kept_record.island))
-      call.packed = &packed;
+      call.packed = &caches.packed;
     TensorList out;
     {
       const at::AutoGradMode grad(pass.mode == Mode::kAutograd || (record && kept_record.island));
