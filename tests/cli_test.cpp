@@ -27,7 +27,8 @@ namespace {
 // ------------------------------------------------------------------------------------------------------------
 
 TEST_F(Cli, EveryVerbHasHelpThatListsItsFlagsAndFitsATerminal) {
-  for (const std::string verb : {"explain", "predict", "info", "methods", "dataset", "train", "completion"}) {
+  for (const std::string verb :
+       {"explain", "predict", "info", "methods", "dataset", "train", "stylize", "train-style", "completion"}) {
     const std::string help = good({verb, "--help"});
     EXPECT_THAT(help, HasSubstr("Usage: pellucid " + verb)) << help;
     for (const char* flag : {"--help", "--json", "--quiet", "--threads", "--max-memory", "--timeout"}) {
@@ -35,7 +36,8 @@ TEST_F(Cli, EveryVerbHasHelpThatListsItsFlagsAndFitsATerminal) {
     }
   }
   const std::string help = good({"--help"});
-  for (const char* verb : {"explain", "predict", "info", "methods", "dataset", "train", "completion"}) {
+  for (const char* verb :
+       {"explain", "predict", "info", "methods", "dataset", "train", "stylize", "train-style", "completion"}) {
     EXPECT_THAT(help, HasSubstr(verb));
   }
   EXPECT_THAT(good({"--version"}), ::testing::MatchesRegex("pellucid [0-9]+\\.[0-9]+\\.[0-9]+\n"));
@@ -132,7 +134,8 @@ TEST_F(Cli, CompletionScriptsAreAcceptedByTheirShells) {
 TEST_F(Cli, RefusesUnknownVerbsAndFlagsWithTheNearest) {
   bad({"explian"}, 2,
       "no verb 'explian'; the verbs are explain, predict, info, evaluate, axioms, visualize, invert, dream, "
-      "attack, methods, metrics, dataset, train, completion; did you mean "
+      "attack, methods, metrics, dataset, train, stylize, "
+      "train-style, completion; did you mean "
       "'explain'?");
   bad({"explain", kModel, kPicture, "--methdo", "x"}, 2,
       "explain: no flag '--methdo'; did you mean '--method'? (pellucid explain --help)");

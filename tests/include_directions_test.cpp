@@ -43,6 +43,8 @@ const std::map<std::string, std::string> kPublicHeaders{
     {"rule_lines.h", "attribution"},
     {"report.h", "report"},
     {"synthesis.h", "synthesis"},
+    {"learner.h", "training"},
+    {"style_networks.h", "training"},
     {"training.h", "training"},
     {"axioms.h", "evaluation"},
     {"metrics.h", "evaluation"},
@@ -51,6 +53,7 @@ const std::map<std::string, std::string> kPublicHeaders{
     {"statistics.h", "evaluation"},
     {"evaluate.h", "tasks"},
     {"make_pictures.h", "tasks"},
+    {"stylize.h", "tasks"},
     {"tasks.h", "tasks"},
 };
 // clang-format on

@@ -119,6 +119,8 @@ const std::vector<Verb>& verbs() {
       {"metrics", "List the metrics that judge explanations, or show one", setup_metrics},
       {"dataset", "Write generated pictures whose discriminative part is known", setup_dataset},
       {"train", "Train a small network on generated pictures and write it as ONNX", setup_train},
+      {"stylize", "Repaint pictures and videos by a network trained for it", setup_stylize},
+      {"train-style", "Train a network that repaints pictures in a style and write it as ONNX", setup_train_style},
       {"completion", "Print a completion script for a shell", setup_completion}};
   return table;
 }
