@@ -120,6 +120,8 @@ class BoundTarget {
 
   /// Class index of image i, or -1.
   int64_t class_index(int64_t i) const;
+  /// What image i is explained for: "frog", "p(frog)", "frog vs cat", "frog vs mean", "frog in 8,8,16,16", or the
+  /// target's text when it is no class.
   const std::string& description(int64_t i) const { return descriptions_.at(static_cast<size_t>(i)); }
   bool is_dense() const { return dense_; }
   /// Whether the target is a class by itself, not the difference of classes or anything else.
@@ -127,6 +129,7 @@ class BoundTarget {
 
  private:
   Tensor class_scores(const Tensor& value) const;
+  std::string describe(int64_t i, const ModelCard& card) const;
 
   Target target_;
   ValueId value_ = kNoValue;

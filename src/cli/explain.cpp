@@ -79,7 +79,8 @@ std::function<int(TerminalProgress&)> setup_explain(CLI::App& app, GlobalOptions
       ->group("What to explain");
   app.add_option(
          "-t,--target", request->targets,
-         "top1, a class index or label, 'A vs B', probability:CLASS, 'CLASS in X,Y,W,H' (on a dense output, a box in "
+         "top1, a class index or label, 'A vs B', mean:CLASS (its logit less the mean of all), probability:CLASS, "
+         "'CLASS in X,Y,W,H' (on a dense output, a box in "
          "pixels of the model's input), channel:LAYER:K, unit:LAYER:K,Y,X, element:OUTPUT:I,J, similarity; repeat for "
          "several (default top1)")
       ->type_name("TARGET")

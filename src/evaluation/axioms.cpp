@@ -328,7 +328,7 @@ class Trial {
 
   std::optional<std::string> class_target(Finding* finding) const {
     const int64_t index = one_.target.class_index(0);
-    if (index >= 0 && !one_.target.is_dense() && one_.target.description(0) == one_.card.label(index)) {
+    if (index >= 0 && !one_.target.is_dense() && one_.target.names_one_class()) {
       return std::to_string(index);
     }
     if (finding) finding->skip("the target is not one class of a classifier");

@@ -103,7 +103,14 @@ Target Target::parse(const std::string& text) {
     t.probability = true;
     rest = trim(rest.substr(12));
   }
+  const auto refuse_probability = [&] {
+    if (t.probability) {
+      throw_usage("target '" + printable(text) + "': probability goes with one class; '" + printable(rest) +
+                  "' is none");
+    }
+  };
   if (rest == "similarity") {
+    refuse_probability();
     t.kind = Kind::kSimilarity;
     return t;
   }
@@ -111,6 +118,7 @@ Target Target::parse(const std::string& text) {
        {std::tuple{"channel:", Kind::kChannel, 1}, std::tuple{"unit:", Kind::kUnit, 3},
         std::tuple{"element:", Kind::kElement, 0}}) {
     if (!starts_with(rest, prefix)) continue;
+    refuse_probability();
     const size_t colon = rest.rfind(':');
     t.kind = kind;
     const size_t start = std::string(prefix).size();
@@ -124,6 +132,7 @@ Target Target::parse(const std::string& text) {
     return t;
   }
   if (starts_with(rest, "mean:")) {
+    refuse_probability();
     t.kind = Kind::kMeanDifference;
     rest = trim(rest.substr(5));
   }
@@ -138,8 +147,14 @@ Target Target::parse(const std::string& text) {
   }
   const size_t versus = rest.find(" vs ");
   if (versus != std::string::npos && t.kind == Kind::kRank) {
+    refuse_probability();
     t.kind = Kind::kDifference;
     t.other = trim(rest.substr(versus + 4));
+    const Target other = parse(t.other);
+    if (other.probability || (other.kind != Kind::kRank && other.kind != Kind::kClass)) {
+      throw_usage("target '" + printable(text) + "': a class was expected after 'vs', not '" + printable(t.other) +
+                  "'");
+    }
     rest = trim(rest.substr(0, versus));
   }
   int64_t rank = 0;
@@ -301,10 +316,19 @@ BoundTarget::BoundTarget(const Target& target, const LayerTable& layers, const M
     }
   }
   for (int64_t i = 0; i < count_; ++i) {
-    std::string text = card.label(class_index(i));
-    if (target.kind == Kind::kDifference) text += " vs " + card.label(others_[i].item<int64_t>());
-    descriptions_.push_back(text);
+    descriptions_.push_back(describe(i, card));
   }
+}
+
+std::string BoundTarget::describe(int64_t i, const ModelCard& card) const {
+  using Kind = Target::Kind;
+  std::string text = card.label(class_index(i));
+  if (target_.kind == Kind::kDifference) text += " vs " + card.label(others_[i].item<int64_t>());
+  if (target_.kind == Kind::kMeanDifference) text += " vs mean";
+  if (!target_.box.empty()) {
+    for (size_t k = 0; k < target_.box.size(); ++k) text += (k ? "," : " in ") + number_text(target_.box[k]);
+  }
+  return target_.probability ? "p(" + text + ")" : text;
 }
 
 int64_t BoundTarget::class_index(int64_t i) const { return classes_.defined() ? classes_[i].item<int64_t>() : -1; }
@@ -343,7 +367,6 @@ Tensor BoundTarget::score(const Tensor& value) const {
   using Kind = Target::Kind;
   switch (target_.kind) {
     case Kind::kChannel:
-      return value.select(1, target_.position[0]).flatten(1).sum(1);
     case Kind::kUnit:
     case Kind::kElement: {
       Tensor t = value;

@@ -66,7 +66,10 @@ TEST(Target, DifferencesAndProbabilities) {
   const Tensor p = at::softmax(doubles(kLogits, {2, 4}), 1);
   EXPECT_TRUE(within(score(n, "probability:2"), p.select(1, 2), kExact));
   EXPECT_TRUE(within(n.context("2").target.probability(doubles(kLogits, {2, 4})), p.select(1, 2), kExact));
+  // What is shown and written tells a target from its class.
   EXPECT_EQ(n.context("tabby vs dog").target.description(0), "tabby cat vs dog");
+  EXPECT_EQ(n.context("mean:tabby").target.description(0), "tabby cat vs mean");
+  EXPECT_EQ(n.context("probability:top1").target.description(1), "p(dog)");
 }
 
 TEST(Target, SquashedModelsAreReadBefore) {
@@ -98,6 +101,8 @@ TEST(Target, ChannelsUnitsAndElements) {
   EXPECT_TRUE(within(score(n, "channel:c1:3"), a.select(1, 3).sum({1, 2}), kExact));
   EXPECT_TRUE(within(score(n, "unit:c1:2,4,5"), a.select(1, 2).select(1, 4).select(1, 5), kExact));
   EXPECT_TRUE(within(score(n, "element:logits:1"), n.value("logits").select(1, 1), kExact));
+  // A value without positions has channels as well.
+  EXPECT_TRUE(within(score(n, "channel:logits:1"), n.value("logits").select(1, 1), kExact));
   EXPECT_EQ(n.context("channel:c1:3").target.description(0), "channel:c1:3");
   EXPECT_EQ(n.context("channel:c1:3").target.class_index(0), -1);
   EXPECT_FALSE(n.context("channel:c1:3").target.probability(a).defined());
@@ -232,6 +237,14 @@ TEST(Target, RefusesWithReasons) {
   refused("channel:scores:1,2", "target 'channel:scores:1,2': 1 index was expected after the layer");
   refused("channel:scores:9", "target 'channel:scores:9': index 9 is beyond the value's shape [2,4]");
   refused("unit:scores:1,2,3", "target 'unit:scores:1,2,3' does not fit a value of shape [2,4]");
+  refused("probability:0 vs 1", "target 'probability:0 vs 1': probability goes with one class; '0 vs 1' is none");
+  refused("probability:mean:0", "target 'probability:mean:0': probability goes with one class; 'mean:0' is none");
+  refused("probability:channel:scores:1",
+          "target 'probability:channel:scores:1': probability goes with one class; 'channel:scores:1' is none");
+  refused("0 vs 1 vs 2", "target '0 vs 1 vs 2': a class was expected after 'vs', not '1 vs 2'");
+  refused("0 vs channel:scores:1",
+          "target '0 vs channel:scores:1': a class was expected after 'vs', not 'channel:scores:1'");
+  refused("0 vs probability:1", "target '0 vs probability:1': a class was expected after 'vs', not 'probability:1'");
   refused("element:other:0", "net: no output 'other'; the outputs are scores");
   const Explainer unlabelled(n.network.graph(), n.input);
   expect_error(ErrorKind::kUsage, "target: 'tabby' is not a class index, and the model has no labels (--labels FILE)",
