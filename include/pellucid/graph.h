@@ -23,12 +23,12 @@ using Attribute = std::variant<int64_t, double, std::string, Tensor, std::vector
 
 /// One operation of the graph, as the file has it.
 struct Node {
-  std::string name;    ///< As in the file; "<op>_<index>" when the file leaves it empty.
-  std::string op;      ///< Operator type, e.g. "Conv".
-  std::string domain;  ///< Empty for ONNX's own operators.
-  int64_t opset = 0;   ///< Version of the operator set that `domain` is imported with.
-  std::vector<ValueId> inputs;
-  std::vector<ValueId> outputs;
+  std::string name;              ///< As in the file; "<op>_<index>" when the file leaves it empty.
+  std::string op;                ///< Operator type, e.g. "Conv".
+  std::string domain;            ///< Empty for ONNX's own operators.
+  int64_t opset = 0;             ///< Version of the operator set that `domain` is imported with.
+  std::vector<ValueId> inputs;   ///< kNoValue for optional ones left out.
+  std::vector<ValueId> outputs;  ///< Omitted ones are at the end and left out, or have values that nobody reads.
   std::map<std::string, Attribute> attributes;
 
   bool has(const std::string& attribute) const { return attributes.count(attribute) != 0; }
@@ -80,6 +80,10 @@ class Graph {
   /// The value of exactly this name, or kNoValue.
   ValueId find(std::string_view value_name) const;
 
+  /// Whether an input of a node is a learned weight: a floating-point constant that is neither a running statistic of a
+  /// BatchNormalization nor a number of a formula (the bounds of a Clip, the 6 of x / 6).
+  bool is_learned(const Node& node, size_t input) const;
+  /// Learned weights, shared ones counted once.
   int64_t num_parameters() const;
   int64_t parameter_bytes() const;
 
@@ -115,7 +119,8 @@ class GraphBuilder {
   void input(const std::string& name, Shape shape, at::ScalarType type = at::kFloat);
   void input_of_unknown_shape(const std::string& name, at::ScalarType type = at::kFloat);
   void constant(const std::string& name, Tensor value);
-  /// An empty input name is an optional input left out. Returns the name of the first output.
+  /// An empty input name is an optional input left out; an empty output name one that nobody reads. Returns the name of
+  /// the first output.
   std::string node(const std::string& op, const std::vector<std::string>& inputs,
                    const std::vector<std::string>& outputs, std::map<std::string, Attribute> attributes = {},
                    const std::string& name = {}, const std::string& domain = {});

@@ -26,7 +26,7 @@ struct LayerInfo {
   std::string op;
   Shape shape;  ///< For the input shape given, batch 1.
   ReceptiveField rows, columns;
-  int64_t parameters = 0;  ///< Weights that the node reads first.
+  int64_t parameters = 0;  ///< Learned weights (Graph::is_learned) that no node before reads.
   double flops = 0;        ///< Multiplications and additions for one image; convolutions and matrix products only.
   bool suits_cam = false;  ///< A spatial map on the way to the target that a class activation map can weigh.
 };

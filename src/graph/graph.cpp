@@ -1,6 +1,8 @@
 #include "pellucid/graph.h"
 
+#include <algorithm>
 #include <queue>
+#include <set>
 
 #include "pellucid/error.h"
 #include "pellucid/text.h"
@@ -62,10 +64,28 @@ ValueId Graph::find(std::string_view value_name) const {
   return it == by_name_.end() ? kNoValue : it->second;
 }
 
+bool Graph::is_learned(const Node& node, size_t input) const {
+  const ValueId id = node.inputs.at(input);
+  if (id == kNoValue) return false;
+  const Tensor& constant = value(id).constant;
+  if (!constant.defined() || !constant.is_floating_point()) return false;
+  const auto is_any = [&](std::initializer_list<const char*> ops) {
+    return std::any_of(ops.begin(), ops.end(), [&](const char* op) { return node.op == op; });
+  };
+  if (is_any({"Clip", "Dropout", "Pad", "Resize", "Upsample"})) return false;
+  if (node.op == "BatchNormalization") return input < 3;
+  // 0.5 * x, x / 6, x + 3: numbers of a formula.
+  const bool formula = is_any({"Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Where"});
+  return !(formula && constant.numel() == 1);
+}
+
 int64_t Graph::num_parameters() const {
   int64_t total = 0;
-  for (const Value& v : values_) {
-    if (v.constant.defined() && v.constant.is_floating_point()) total += v.constant.numel();
+  std::set<ValueId> counted;
+  for (const Node& node : nodes_) {
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      if (is_learned(node, i) && counted.insert(node.inputs[i]).second) total += value(node.inputs[i]).constant.numel();
+    }
   }
   return total;
 }
@@ -136,10 +156,14 @@ std::string GraphBuilder::node(const std::string& op, const std::vector<std::str
   n.attributes = std::move(attributes);
   for (const std::string& in : inputs) n.inputs.push_back(in.empty() ? kNoValue : value_named(in));
   const auto index = static_cast<int32_t>(graph_.nodes_.size());
-  for (const std::string& out : outputs) {
+  // Omitted outputs that still count, before a named one or as parts of a Split, get values that nobody reads.
+  size_t count = outputs.size();
+  while (op != "Split" && count > 0 && outputs[count - 1].empty()) --count;
+  for (size_t i = 0; i < count; ++i) {
+    std::string out = outputs[i];
     if (out.empty()) {
-      n.outputs.push_back(kNoValue);
-      continue;
+      out = n.name + ".output" + std::to_string(i);
+      while (graph_.find(out) != kNoValue) out += "_";
     }
     const ValueId id = value_named(out);
     if (defined_[static_cast<size_t>(id)]++) {

@@ -63,18 +63,21 @@ LayerTable::LayerTable(const Network& network, const std::vector<Shape>& input_s
   layer_of_value_.assign(graph.values().size(), -1);
   for (const GraphInput& input : graph.inputs()) input_values_.push_back(input.value);
   for (const Node& node : graph.nodes()) {
-    if (node.outputs.empty() || node.outputs[0] == kNoValue) continue;
-    const ValueId id = node.outputs[0];
-    if (shapes_[static_cast<size_t>(id)] == Shape{-1}) continue;
-    LayerInfo info;
-    info.value = id;
-    info.index = static_cast<int64_t>(layers_.size());
-    info.name = graph.value(id).name;
-    info.node = node.name;
-    info.op = node.op;
-    info.shape = shapes_[static_cast<size_t>(id)];
-    layer_of_value_[static_cast<size_t>(id)] = info.index;
-    layers_.push_back(std::move(info));
+    // What else a node may return (indices, masks, statistics) is no map; the parts of a Split are.
+    const size_t count = node.op == "Split" ? node.outputs.size() : std::min<size_t>(1, node.outputs.size());
+    for (size_t i = 0; i < count; ++i) {
+      const ValueId id = node.outputs[i];
+      if (shapes_[static_cast<size_t>(id)] == Shape{-1}) continue;
+      LayerInfo info;
+      info.value = id;
+      info.index = static_cast<int64_t>(layers_.size());
+      info.name = graph.value(id).name;
+      info.node = node.name;
+      info.op = node.op;
+      info.shape = shapes_[static_cast<size_t>(id)];
+      layer_of_value_[static_cast<size_t>(id)] = info.index;
+      layers_.push_back(std::move(info));
+    }
   }
   measure(graph);
   find_logits(graph);
@@ -93,19 +96,19 @@ void LayerTable::measure(const Graph& graph) {
   for (const ValueId id : input_values_) from_input[static_cast<size_t>(id)] = 1;
   std::set<ValueId> counted;
   for (const Node& node : graph.nodes()) {
-    if (node.outputs.empty() || node.outputs[0] == kNoValue) continue;
-    const ValueId out = node.outputs[0];
-    const int64_t index = layer_of_value_[static_cast<size_t>(out)];
-    if (index < 0) continue;
-    LayerInfo& info = layers_[static_cast<size_t>(index)];
+    const auto first = std::find_if(node.outputs.begin(), node.outputs.end(),
+                                    [&](ValueId id) { return layer_of_value_[static_cast<size_t>(id)] >= 0; });
+    if (first == node.outputs.end()) continue;
+    LayerInfo& info = layers_[static_cast<size_t>(layer_of_value_[static_cast<size_t>(*first)])];
     std::pair<ReceptiveField, ReceptiveField> field;
     bool any = false;
     const Shape* in_shape = nullptr;
-    for (const ValueId in : node.inputs) {
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      const ValueId in = node.inputs[i];
       if (in == kNoValue) continue;
-      const Value& value = graph.value(in);
-      if (value.constant.defined()) {
-        if (value.constant.is_floating_point() && counted.insert(in).second) info.parameters += value.constant.numel();
+      const Tensor& constant = graph.value(in).constant;
+      if (constant.defined()) {
+        if (graph.is_learned(node, i) && counted.insert(in).second) info.parameters += constant.numel();
         continue;
       }
       if (!from_input[static_cast<size_t>(in)]) continue;
@@ -115,7 +118,7 @@ void LayerTable::measure(const Graph& graph) {
       any = true;
     }
     if (!any) continue;
-    from_input[static_cast<size_t>(out)] = 1;
+    for (const ValueId out : node.outputs) from_input[static_cast<size_t>(out)] = 1;
     const bool windowed = is_any(node.op, {"Conv", "MaxPool", "AveragePool", "LpPool"}) && in_shape->size() == 4;
     if (windowed) {
       std::vector<int64_t> kernel = node.integers("kernel_shape");
@@ -155,9 +158,13 @@ void LayerTable::measure(const Graph& graph) {
       const bool one_by_one = in_shape->size() == 4 && !is_spatial(*in_shape);
       if (!one_by_one || field.first.whole) field.first.whole = field.second.whole = true;
     }
-    fields[static_cast<size_t>(out)] = field;
-    info.rows = field.first;
-    info.columns = field.second;
+    for (const ValueId out : node.outputs) {
+      fields[static_cast<size_t>(out)] = field;
+      const int64_t index = layer_of_value_[static_cast<size_t>(out)];
+      if (index < 0) continue;
+      layers_[static_cast<size_t>(index)].rows = field.first;
+      layers_[static_cast<size_t>(index)].columns = field.second;
+    }
     const auto numel = [](const Shape& s) { return static_cast<double>(c10::multiply_integers(s)); };
     if (is_any(node.op, {"Conv", "ConvTranspose"}) && node.inputs.size() > 1) {
       const Shape& w = shapes_[static_cast<size_t>(node.inputs[1])];
@@ -225,7 +232,7 @@ void LayerTable::judge_cam(const Graph& graph) {
   // The last such map that is a feature: not a copy, not pooled or resized, and not the class map of a segmenter.
   const auto is_feature = [&](const LayerInfo& info) {
     return !is_any(info.op, {"MaxPool", "AveragePool", "LpPool", "Dropout", "Identity", "Pad", "Transpose", "Resize",
-                             "Upsample", "Slice", "Reshape", "Cast"}) &&
+                             "Upsample", "Slice", "Split", "Reshape", "Cast"}) &&
            !(out_shape.size() == 4 && info.shape[1] == out_shape[1]);
   };
   const LayerInfo* best = nullptr;

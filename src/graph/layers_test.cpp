@@ -78,6 +78,71 @@ TEST(LayerTable, CountsParametersAndOperations) {
   EXPECT_FALSE(n.layers.layer(n.layers.find("pool")).suits_cam);
 }
 
+// Every part of a Split is a layer and hands on what it sees; one that the file leaves unnamed counts as well.
+TEST(LayerTable, PartsOfASplitAreLayers) {
+  LayerBuilder b(1, {-1, 4, 8, 8});
+  b.conv("c1", "x", 5);
+  b.graph.constant("sizes", at::tensor({1, 2, 2}, at::TensorOptions(at::kLong)));
+  b.graph.node("Split", {"c1", "sizes"}, {"", "left", "right"}, {{"axis", int64_t{1}}}, "split");
+  b.graph.constant("w", b.random.normal({3, 2, 3, 3}));
+  b.graph.node("Conv", {"right", "w"}, {"c2"}, {{"pads", std::vector<int64_t>{1, 1, 1, 1}}});
+  b.graph.node("GlobalAveragePool", {"c2"}, {"pool"});
+  b.graph.node("Flatten", {"pool"}, {"out"});
+  const Tensor x = b.random.normal({1, 4, 8, 8});
+  const Explainer n(b.finish("out"), x, in_float64());
+  const LayerInfo& right = n.layers.layer(n.layers.find("right"));
+  EXPECT_EQ(right.shape, (Shape{1, 2, 8, 8}));
+  EXPECT_EQ(right.rows.size, 3);
+  const LayerInfo& c2 = n.layers.layer(n.layers.find("c2"));
+  EXPECT_EQ(c2.rows.size, 5);
+  EXPECT_EQ(c2.flops, 2.0 * 3 * 2 * 9 * 64);
+  EXPECT_EQ(c2.parameters, 3 * 2 * 9);
+  EXPECT_EQ(n.layers.default_cam_layer(), c2.value);
+  EXPECT_TRUE(n.layers.layer(n.layers.find("out")).rows.whole);
+  expect_error(ErrorKind::kUsage, "net: 'split' fits 3 layers ('split.output0', 'left', 'right'); name one",
+               [&] { n.layers.find("split"); });
+  // The unnamed part takes no gradient and shifts nobody else's.
+  const ValueId c1 = n.network.graph().find("c1");
+  const Tape tape = n.network.record({x}, {{n.layers.logits()}, {c1}, {}});
+  const Tensor seed = at::ones({1, 3}, at::kDouble);
+  const Tensor found = tape.backward({{n.layers.logits(), seed}}, {c1}).values.at(c1);
+  EXPECT_EQ(found.narrow(1, 0, 3).abs().max().item<double>(), 0);
+  EXPECT_GT(found.narrow(1, 3, 2).abs().max().item<double>(), 0);
+}
+
+// What training sets, each weight once: no running statistics, no bounds, no numbers of a formula.
+TEST(LayerTable, CountsLearnedWeightsOnly) {
+  LayerBuilder b(1, {-1, 3, 8, 8});
+  const Tensor shared = b.random.normal({3, 3, 3, 3});
+  b.graph.constant("w", shared);
+  const std::map<std::string, Attribute> padded{{"pads", std::vector<int64_t>{1, 1, 1, 1}}};
+  b.graph.node("Conv", {"x", "w"}, {"c1"}, padded);
+  b.graph.node("Conv", {"c1", "w"}, {"c2"}, padded);
+  b.graph.constant("gamma", b.random.normal({3}));
+  b.graph.constant("beta", b.random.normal({3}));
+  b.graph.constant("mean", b.random.normal({3}));
+  b.graph.constant("var", b.random.uniform({3}));
+  b.graph.node("BatchNormalization", {"c2", "gamma", "beta", "mean", "var"}, {"n"});
+  b.graph.constant("low", at::zeros({}, at::kDouble));
+  b.graph.constant("six", at::full({}, 6., at::kDouble));
+  b.graph.node("Clip", {"n", "low", "six"}, {"clipped"});
+  b.graph.node("Div", {"clipped", "six"}, {"gate"});
+  b.graph.constant("scale", b.random.normal({3, 1, 1}));
+  b.graph.node("Mul", {"gate", "scale"}, {"scaled"});
+  b.graph.constant("slope", b.random.uniform({1}));
+  b.graph.node("PRelu", {"scaled", "slope"}, {"out"});
+  const Explainer n(b.finish("out"), at::zeros({1, 3, 8, 8}, at::kDouble), in_float64());
+  const auto parameters = [&](const char* name) { return n.layers.layer(n.layers.find(name)).parameters; };
+  EXPECT_EQ(parameters("c1"), 81);
+  EXPECT_EQ(parameters("c2"), 0);  // counted where it is first read
+  EXPECT_EQ(parameters("n"), 6);
+  EXPECT_EQ(parameters("clipped"), 0);
+  EXPECT_EQ(parameters("gate"), 0);
+  EXPECT_EQ(parameters("scaled"), 3);
+  EXPECT_EQ(parameters("out"), 1);
+  EXPECT_EQ(n.network.graph().num_parameters(), 81 + 6 + 3 + 1);
+}
+
 // Scores are explained before they are squashed.
 TEST(LayerTable, LooksBehindAFinalSquashing) {
   for (const std::string op : {"Softmax", "LogSoftmax", "Sigmoid"}) {
