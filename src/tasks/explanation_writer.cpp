@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <utility>
 
 #include "pellucid/error.h"
 #include "pellucid/files.h"
@@ -65,6 +66,10 @@ std::string ExplanationWriter::file(const std::string& name) const { return (fol
 void ExplanationWriter::prepare_folder() const {
   if (request_.output.empty()) return;
   make_folder(request_.output);
+}
+
+void ExplanationWriter::retire_earlier_result() {
+  if (request_.output.empty() || std::exchange(retired_, true)) return;
   std::error_code ignored;
   const bool rerun = fs::remove(folder_ / "result.json", ignored);
   if (rerun && !request_.report) fs::remove(folder_ / "report.html", ignored);
@@ -119,7 +124,8 @@ ExplainedMap ExplanationWriter::describe(const DoneJob& done, const LayerTable& 
 }
 
 void ExplanationWriter::add_map(PictureInProgress& p, const DoneJob& done, int64_t i, const LayerTable& table,
-                                const ValueRange& range, bool new_row) const {
+                                const ValueRange& range, bool new_row) {
+  retire_earlier_result();
   const Tensor map = done.attribution.map[i];
   ExplainedMap explained = describe(done, table, i);
   MapStyle style;

@@ -43,19 +43,21 @@ class ExplanationWriter {
  public:
   ExplanationWriter(const ExplainRequest& request, const LoadedModel& model);
 
-  /// Makes the output folder and removes an older run's summary, which would vouch for files that are replaced.
+  /// Makes the output folder. An older run's summary stays until the first of its files is replaced.
   void prepare_folder() const;
   void begin(PictureInProgress& p) const;
   ValueRange range(const DoneJob& done, int64_t i) const;
   /// Map i of the batch: drawn on `range`, scored, segmented, written.
   void add_map(PictureInProgress& p, const DoneJob& done, int64_t i, const LayerTable& table, const ValueRange& range,
-               bool new_row) const;
+               bool new_row);
   /// Sheet, report and video frames. Consumes the cells.
   void finish_picture(PictureInProgress& p, ExplainResult& result);
   /// Report and, last, result.json.
   void finish(ExplainResult& result);
 
  private:
+  /// Removes an older run's summary, which would vouch for files that are replaced.
+  void retire_earlier_result();
   ExplainedMap describe(const DoneJob& done, const LayerTable& table, int64_t i) const;
   void add_localization(const PictureInProgress& p, const Tensor& map, ExplainedMap& explained, SheetCell& cell) const;
   void add_segment(const PictureInProgress& p, const Tensor& map, const std::string& base, const DoneJob& done,
@@ -71,6 +73,7 @@ class ExplanationWriter {
   const LoadedModel& model_;
   std::filesystem::path folder_;
   HtmlReport report_{"Explanations by Pellucid"};
+  bool retired_ = false;
   std::string video_name_;  ///< Whose frames the open videos show.
   std::map<std::string, VideoWriter> videos_;
 };
