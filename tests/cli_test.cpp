@@ -124,8 +124,12 @@ TEST_F(Cli, CompletionScriptsAreAcceptedByTheirShells) {
       good({"completion", "bash"}) +
       "COMP_WORDS=(pellucid expl); COMP_CWORD=1; _pellucid; echo ${COMPREPLY[@]}\n"
       "COMP_WORDS=(pellucid explain --method xgrad); COMP_CWORD=3; _pellucid; echo ${COMPREPLY[@]}\n"
-      "COMP_WORDS=(pellucid explain --heatmap-o); COMP_CWORD=2; _pellucid; echo ${COMPREPLY[@]}\n";
-  EXPECT_EQ(run_program("/bin/bash", {folder.write("try", tries)}).out, "explain\nxgrad-cam\n--heatmap-opacity\n");
+      "COMP_WORDS=(pellucid explain --heatmap-o); COMP_CWORD=2; _pellucid; echo ${COMPREPLY[@]}\n"
+      "COMP_WORDS=(pellucid explain --method cam,xgrad); COMP_CWORD=3; _pellucid; echo ${COMPREPLY[@]}\n"
+      "COMP_WORDS=(pellucid explain --colormap inf); COMP_CWORD=3; _pellucid; echo ${COMPREPLY[@]}\n"
+      "COMP_WORDS=(pellucid metrics iou); COMP_CWORD=2; _pellucid; echo ${COMPREPLY[@]}\n";
+  EXPECT_EQ(run_program("/bin/bash", {folder.write("try", tries)}).out,
+            "explain\nxgrad-cam\n--heatmap-opacity\ncam,xgrad-cam\ninferno\niou\n");
 }
 
 // --- Wrong usage: status 2
@@ -483,6 +487,19 @@ TEST_F(Cli, MemoryLimitIsKept) {
   EXPECT_THAT(r.err, ::testing::MatchesRegex(
                          "pellucid: out of memory: a tensor of [0-9.]+ MiB beside [0-9.]+ MiB in use exceeds the "
                          "limit of 1 MiB \\(--max-memory\\)\n"));
+}
+
+// A slip of the pen must not cost the summary of the run before.
+TEST_F(Cli, WhatIsRefusedLeavesTheEarlierResult) {
+  good({"explain", kModel, kPicture, "-o", "o", "-q"});
+  const std::string before = file_text(folder.file("o/result.json"));
+  for (const std::vector<std::string>& slip :
+       {std::vector<std::string>{"--layer", "nowhere"}, {"--target", "nobody"}, {"--target", "unit:input:9,9,9"}}) {
+    std::vector<std::string> args{"explain", kModel, kPicture, "-o", "o", "-q"};
+    args.insert(args.end(), slip.begin(), slip.end());
+    EXPECT_EQ(run(args).status, 2);
+    EXPECT_EQ(file_text(folder.file("o/result.json")), before) << slip.back();
+  }
 }
 
 TEST_F(Cli, NumbersThatAreNotFiniteReachNoFile) {
