@@ -28,7 +28,7 @@ struct Node {
   std::string domain;            ///< Empty for ONNX's own operators.
   int64_t opset = 0;             ///< Version of the operator set that `domain` is imported with.
   std::vector<ValueId> inputs;   ///< kNoValue for optional ones left out.
-  std::vector<ValueId> outputs;  ///< Omitted ones are at the end and left out, or have values that nobody reads.
+  std::vector<ValueId> outputs;  ///< At least one. Those omitted at the end are left out, others unread.
   std::map<std::string, Attribute> attributes;
 
   bool has(const std::string& attribute) const { return attributes.count(attribute) != 0; }

@@ -156,11 +156,11 @@ std::string GraphBuilder::node(const std::string& op, const std::vector<std::str
   n.attributes = std::move(attributes);
   for (const std::string& in : inputs) n.inputs.push_back(in.empty() ? kNoValue : value_named(in));
   const auto index = static_cast<int32_t>(graph_.nodes_.size());
-  // Omitted outputs that still count, before a named one or as parts of a Split, get values that nobody reads.
-  size_t count = outputs.size();
-  while (op != "Split" && count > 0 && outputs[count - 1].empty()) --count;
+  // Omitted outputs that still count get values that nobody reads: the first, one before a named one, parts of a Split.
+  size_t count = std::max<size_t>(1, outputs.size());
+  while (op != "Split" && count > 1 && outputs[count - 1].empty()) --count;
   for (size_t i = 0; i < count; ++i) {
-    std::string out = outputs[i];
+    std::string out = i < outputs.size() ? outputs[i] : std::string();
     if (out.empty()) {
       out = n.name + ".output" + std::to_string(i);
       while (graph_.find(out) != kNoValue) out += "_";
