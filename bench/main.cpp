@@ -16,6 +16,7 @@
 #include "pellucid/attribution.h"
 #include "pellucid/error.h"
 #include "perturbation_cams.h"
+#include "synthesis.h"
 
 namespace {
 
@@ -222,6 +223,8 @@ int main(int argc, char** argv) {
     print_heading();
     // First: a child starts with its parent's resident set, which would count as its own later on.
     bench_process(options);
+    bench_synthesis_memory(options.program, PELLUCID_SOURCE_DIR "/models/flower_single_6c.onnx", options.photo,
+                           options.filter);
     const std::string trained = options.models + "/mobilenet_v2_imagenet.onnx";
     for (const char* name : {"mobilenet_v2", "resnet50", "vgg16", "squeezenet1_1"}) {
       const std::string model = name;
@@ -239,6 +242,9 @@ int main(int argc, char** argv) {
         bench_integrated_gradients(graph, options.harness);
       }
       bench_perturbation_cams(graph, options.filter, options.harness);
+      if (model != "resnet50") {
+        for (const int64_t batch : {1, 16}) bench_synthesis(graph, batch, options.filter);
+      }
     }
     for (const Graph& graph : {vgg16(), resnet50(), resnet18(), mobilenet_v2()}) bench_occlusion(graph, options.filter);
     bench_import(options);

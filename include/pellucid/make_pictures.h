@@ -18,7 +18,11 @@ struct MakeOptions {
   int64_t size = 0;    ///< Longer side of the result in pixels; 0 takes the model's input size, or 224.
   int64_t steps = 0;   ///< All steps together; 0 takes the recipe's.
   uint64_t seed = 0;
-  std::string output;  ///< Folder; empty writes nothing.
+  int64_t tile = 0;        ///< Side of the parts in which the network sees large pictures; 0 takes the recipe's.
+  int64_t save_every = 0;  ///< Snapshots and checkpoints every so many steps; 0: none. A cancelled run leaves one.
+  bool animate = false;    ///< Films of about a hundred frames (.avi) of how pictures come to be.
+  bool resume = false;     ///< Go on from the checkpoints in the output folder; the same bytes come out.
+  std::string output;      ///< Folder; empty writes nothing.
 };
 
 /// A picture that was made.
@@ -36,19 +40,23 @@ struct MadePicture {
   std::vector<Prediction> classes;         ///< The best three of the network, where it has classes.
   std::vector<Prediction> classes_before;  ///< For attacks, of the picture that was given.
   double change_max = 0, change_norm = 0;  ///< For attacks: the largest change of a value, and the L2 norm of all.
+  double feature_error = -1;               ///< For inversion: |a - a0| / |a0|, of the float picture; else negative.
   double saturation = 0;                   ///< Share of values below 0.02 or above 0.98.
   double high_frequencies = 0;  ///< Share of brightness power, mean apart, above a quarter of a cycle per pixel.
   int64_t steps = 0;
   double seconds = 0;
   std::vector<std::string> notes;
   std::string image_file, values_file;
+  std::vector<std::string> snapshot_files;
+  std::string film_file;
 };
 struct MakeResult {
   std::vector<MadePicture> pictures;
   std::vector<std::string> notes;
   std::string json;  ///< As in result.json.
   std::string sheet_file, result_file;
-  bool interrupted = false;  ///< Later pictures were not begun.
+  std::vector<std::string> film_files;  ///< Of zooms, beside the frames.
+  bool interrupted = false;             ///< Later pictures were not begun.
 };
 
 /// `pellucid visualize`: what makes classes, channels or neurons large.
@@ -57,10 +65,17 @@ struct VisualizeRequest {
   /// "285", "tabby", "A vs B", "probability:CLASS", "channel:LAYER:K", "unit:LAYER:K,Y,X".
   std::vector<std::string> targets;
   std::string layer;
-  std::string channels;  ///< Of the layer: "12", "3,17", "0-7".
-  bool neuron = false;   ///< The middle position of the channels instead of their mean.
-  bool ladder = false;   ///< With every recipe for visualization, from no prior to the strongest.
-  int64_t count = 1;     ///< Pictures of each, from different seeds.
+  std::string channels;   ///< Of the layer: "12", "3,17", "0-7", "all".
+  bool neuron = false;    ///< The middle position of the channels instead of their mean.
+  bool ladder = false;    ///< With every recipe for visualization, from no prior to the strongest.
+  int64_t count = 1;      ///< Pictures of each, from different seeds.
+  bool negative = false;  ///< After each what makes it smallest.
+  int64_t diversity = 1;  ///< So many pictures of each that are to be unlike one another at `diversity_layer`.
+  std::string diversity_layer = "auto";
+  double diversity_weight = 0;  ///< 0: a fifth of the objective, measured by a short run without.
+  std::string direction;        ///< A .npy file [C] or [K,C] of directions in the layer, instead of channels.
+  /// Pictures optimized together; 0: as many as are worth it, up to 16. None influences another.
+  int64_t batch = 0;
 };
 /// Throws Error(kUsage) before the model is run when a target, channel or recipe does not exist.
 MakeResult visualize(const VisualizeRequest& request, Progress* progress = nullptr);
@@ -70,6 +85,7 @@ struct InvertRequest {
   MakeOptions make;
   std::vector<std::string> inputs;
   std::vector<std::string> layers;
+  std::string code;  ///< A .npy file with the activations [C,H,W] or [C] of the one layer, instead of pictures.
 };
 /// The objective is minus the squared distance over the squared norm of the picture's activations.
 MakeResult invert(const InvertRequest& request, Progress* progress = nullptr);
@@ -80,6 +96,10 @@ struct DreamRequest {
   std::vector<std::string> inputs;
   std::string layer;
   int64_t channel = -1;  ///< One channel of it; -1: the mean square of all.
+  std::string guide;     ///< A picture whose features are to be dreamt of.
+  /// Frames of a film (.avi) that goes into the dream: each begins with the last one, enlarged by `zoom`.
+  int64_t zoom_frames = 0;
+  double zoom = 1.05;
 };
 MakeResult dream(const DreamRequest& request, Progress* progress = nullptr);
 

@@ -51,6 +51,7 @@ struct PartCall {
 struct WeightedPart {
   double weight = 1;
   std::string part;
+  int64_t picture = -1;  ///< Of an objective: the picture of the batch that it is about; -1: all of them.
 };
 
 /// A stretch of the run. What is empty or negative is as the recipe has it.
@@ -83,6 +84,7 @@ struct Recipe {
   PixelUnit unit = PixelUnit::kDisplay;
   int64_t width = 224, height = 224;  ///< Of the result, which is the last stage's.
   int64_t batch = 1;
+  int64_t views = 1;  ///< Draws of the transformations whose gradients are averaged in each step.
   uint64_t seed = 0;
   /// Until this step ReLUs that block the whole gradient of a picture let it through, so that a start at which the unit
   /// is off does not stay there. Olah, Mordvintsev, Schubert. "Feature Visualization". Distill 2017 (its code).
@@ -90,12 +92,19 @@ struct Recipe {
   /// Between stages: "image" resamples the picture; "detail" keeps what was added and puts it on the reference picture
   /// "start" at the next size, as DeepDream does.
   std::string carry = "image";
+  /// The network looks at larger pictures in parts of this side, so that memory is bounded whatever their size; 0 is
+  /// 512 for pictures over 1024 pixels. Objectives about maps see these put together; those about logits count for each
+  /// part.
+  int64_t tile = 0;
   /// Evaluate the untransformed objective every so many steps, and keep the picture that is best by it.
   int64_t judge_every = 50;
 };
 
 /// Throws Error(kUsage) naming the first part that is wrong.
 void check_recipe(const Recipe& recipe);
+/// The networks that parts refer to, each once: every value of a parameter called `network`, in the order of the
+/// recipe. Verbs take them for model files.
+std::vector<std::string> networks_of(const Recipe& recipe);
 
 /// A published way to make pictures. What it is to be made large is added for each use: `objective` with the layer,
 /// channel, class or picture that the user names, in this weight.
@@ -114,6 +123,28 @@ const std::vector<NamedRecipe>& recipes();
 /// Throws Error(kUsage) that lists the recipes of the family ("": all).
 const NamedRecipe& find_recipe(const std::string& id, const std::string& family = "");
 
+/// The course of one number over the run: per logged step, one value per picture.
+struct SynthesisTrace {
+  std::vector<int64_t> steps;
+  std::map<std::string, std::vector<std::vector<double>>> terms;  ///< By part text; "objective" is their sum.
+};
+
+/// Where a run was: with the same recipe, network and pictures it goes on from here to the same bits.
+struct SynthesisCheckpoint {
+  int64_t stage = 0, stage_step = 0, step = 0;  ///< The next step, within the stage and in all.
+  TensorList variables, optimizer;
+  Tensor start, best;  ///< As in SynthesisResult; `best` may be undefined.
+  std::vector<double> best_objective, objective_start;
+  SynthesisTrace trace;
+};
+
+/// A network besides the one that is looked into: a generator whose latent code is optimized, a denoiser, another
+/// classifier. Borrowed: it outlives the run.
+struct SecondNetwork {
+  const Network& network;
+  const ModelCard& card;
+};
+
 /// The network and the pictures that a recipe refers to by name.
 struct SynthesisContext {
   const Network& network;
@@ -126,12 +157,13 @@ struct SynthesisContext {
   Progress* progress = nullptr;
   /// Called after every step with the picture so far, when set; for snapshots and films.
   std::function<void(int64_t step, const Tensor& image)> on_step = {};
-};
-
-/// The course of one number over the run: per logged step, one value per picture.
-struct SynthesisTrace {
-  std::vector<int64_t> steps;
-  std::map<std::string, std::vector<std::vector<double>>> terms;  ///< By part text; "objective" is their sum.
+  /// Second networks by the name that parts give in their parameter `network`.
+  std::map<std::string, SecondNetwork> networks = {};
+  /// Goes on from here. Throws Error(kUsage) when it does not fit the recipe.
+  const SynthesisCheckpoint* resume = nullptr;
+  /// Called every so many steps (0: not) and when the run is cancelled.
+  int64_t checkpoint_every = 0;
+  std::function<void(const SynthesisCheckpoint&)> on_checkpoint = {};
 };
 
 struct SynthesisResult {
@@ -140,8 +172,9 @@ struct SynthesisResult {
   Tensor best;   ///< The one with the best untransformed objective, likewise.
   Tensor start;  ///< What the run began with.
   SynthesisTrace trace;
-  std::vector<double> objective_start, objective;  ///< Untransformed, per picture.
-  std::vector<double> robust_objective;            ///< Mean over 16 fixed draws of the transformations, per picture.
+  std::vector<double> objective_start, objective;    ///< Untransformed, per picture.
+  std::map<std::string, std::vector<double>> terms;  ///< By part text, without weights, likewise.
+  std::vector<double> robust_objective;              ///< Mean over 16 fixed draws of the transformations, per picture.
   int64_t steps = 0;
   bool interrupted = false;  ///< Cancelled; `image` is the last one.
   std::string problem;       ///< Why it stopped early: a NaN, with step and term. `image` is the last good one.

@@ -39,15 +39,24 @@ void add_make_flags(CLI::App& app, MakeOptions& make, const std::string& family)
          "Of all that is random (default 0)")
       ->type_name("N")
       ->group("How");
+  add_integer(app, "--tile", make.tile, 0, 16384,
+              "Side of the parts in which the network sees large pictures; 0: 512 for those over 1024 pixels")
+      ->group("How");
+  add_integer(app, "--save-every", make.save_every, 0, 1'000'000,
+              "Snapshots, and a checkpoint to go on from, every so many steps; 0: none")
+      ->group("Output");
+  app.add_flag("--animate", make.animate, "Films (.avi) of how the pictures come to be")->group("Output");
+  app.add_flag("--resume", make.resume, "Go on from the checkpoints of an interrupted run in the output folder")
+      ->group("Output");
   app.add_option("-o,--output", make.output, "Folder for the results (default " + make.output + ")")
       ->type_name("DIR")
       ->group("Output");
   add_model_flags(app, make.model);
 }
 
-void add_pictures(CLI::App& app, MakeOptions& make, std::vector<std::string>& inputs) {
+void add_pictures(CLI::App& app, MakeOptions& make, std::vector<std::string>& inputs, bool required) {
   app.add_option("model", make.model.path, "ONNX file")->required()->type_name("MODEL");
-  app.add_option("inputs", inputs, "Pictures, folders or globs")->required()->type_name("IMAGE...");
+  app.add_option("inputs", inputs, "Pictures, folders or globs")->required(required)->type_name("IMAGE...");
 }
 
 int print_made_pictures(const MakeResult& result, const MakeOptions& make, const GlobalOptions& global) {
@@ -74,6 +83,7 @@ int print_made_pictures(const MakeResult& result, const MakeOptions& make, const
                     number(p.seconds),
                     p.image_file + (p.notes.empty() ? "" : "  (" + printable(p.notes.front(), 200) + ")")});
   }
+  for (const std::string& film : result.film_files) std::cout << "film: " << printable(film) << "\n";
   std::cout << text_table({"  made large", "recipe", "start", "end", "probability", "rank", "s", "picture"}, rows,
                           terminal_width());
   if (!result.result_file.empty()) {

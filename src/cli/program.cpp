@@ -115,11 +115,12 @@ const std::vector<Verb>& verbs() {
       {"invert", "Make pictures that a layer cannot tell from a given one", setup_invert},
       {"dream", "Make what a layer sees in a picture stronger", setup_dream},
       {"attack", "Change pictures a little so that the answer changes", setup_attack},
+      {"stylize", "Repaint pictures and videos by a network trained for it", setup_stylize},
+      {"recipes", "List the recipes that make pictures and their parts, or print one", setup_recipes},
       {"methods", "List the explanation methods, or show one", setup_methods},
       {"metrics", "List the metrics that judge explanations, or show one", setup_metrics},
       {"dataset", "Write generated pictures whose discriminative part is known", setup_dataset},
       {"train", "Train a small network on generated pictures and write it as ONNX", setup_train},
-      {"stylize", "Repaint pictures and videos by a network trained for it", setup_stylize},
       {"train-style", "Train a network that repaints pictures in a style and write it as ONNX", setup_train_style},
       {"completion", "Print a completion script for a shell", setup_completion}};
   return table;

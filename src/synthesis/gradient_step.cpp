@@ -3,21 +3,12 @@
 #include <cmath>
 
 #include "pellucid/error.h"
+#include "synthesis/papers.h"
 #include "synthesis/part.h"
 
 namespace pellucid {
 
 namespace {
-
-constexpr Paper kErhan2009{"erhan2009", "Erhan, Bengio, Courville, Vincent",
-                           "Visualizing Higher-Layer Features of a Deep Network", "TR 1341, Universite de Montreal",
-                           2009};
-constexpr Paper kYosinski2015{"yosinski2015", "Yosinski, Clune, Nguyen, Fuchs, Lipson",
-                              "Understanding Neural Networks Through Deep Visualization", "ICML DL Workshop", 2015};
-constexpr Paper kMordvintsev2015{"mordvintsev2015", "Mordvintsev, Olah, Tyka",
-                                 "Inceptionism: Going Deeper into Neural Networks", "Google Research Blog", 2015};
-constexpr Paper kOygaard2015{"oygaard2015", "Oygaard", "Visualizing GoogLeNet Classes", "auduno.com", 2015};
-constexpr Paper kTyka2016{"tyka2016", "Tyka", "Class Visualization with Bilateral Filters", "mtyka.github.io", 2016};
 
 Tensor per_sample(const Tensor& value, const Tensor& like) {
   Shape shape(static_cast<size_t>(like.dim()), 1);
@@ -325,29 +316,25 @@ class Median final : public AfterStep {
 
 }  // namespace
 
-const std::vector<PartEntry<GradientStep>>& gradient_table() {
-  static const std::vector<PartEntry<GradientStep>> table{
-      part_entry<GradientStep, Normalize, NormalizeParams>("normalize", "Divided by its own size, picture by picture.",
-                                                           kMordvintsev2015),
-      part_entry<GradientStep, Laplacian, LaplacianParams>(
-          "laplacian", "Every band of frequencies made equally strong.", kMordvintsev2015),
-      part_entry<GradientStep, BlurGradient, SigmaParams>("blur", "Blurred.", kOygaard2015)};
-  return table;
+std::vector<PartEntry<GradientStep>> gradient_steps() {
+  return {part_entry<GradientStep, Normalize, NormalizeParams>(
+              "normalize", "Divided by its own size, picture by picture.", kMordvintsev2015),
+          part_entry<GradientStep, Laplacian, LaplacianParams>(
+              "laplacian", "Every band of frequencies made equally strong.", kMordvintsev2015),
+          part_entry<GradientStep, BlurGradient, SigmaParams>("blur", "Blurred.", kOygaard2015)};
 }
 
-const std::vector<PartEntry<AfterStep>>& after_step_table() {
-  static const std::vector<PartEntry<AfterStep>> table{
-      part_entry<AfterStep, Decay, DecayParams>("decay", "Every pixel a little nearer to zero.", kYosinski2015),
-      part_entry<AfterStep, Blur, BlurParams>("blur", "The picture blurred.", kYosinski2015),
-      part_entry<AfterStep, ClipNorm, PercentileParams>("clip-norm", "Pixels of small norm set to zero.",
-                                                        kYosinski2015),
-      part_entry<AfterStep, ClipContribution, PercentileParams>(
-          "clip-contribution", "Pixels that contribute little set to zero.", kYosinski2015),
-      part_entry<AfterStep, Bound, BoundParams>("bound", "Colors of too large norm shortened."),
-      part_entry<AfterStep, Sphere, SphereParams>("sphere", "The whole picture brought to one norm.", kErhan2009),
-      part_entry<AfterStep, Bilateral, BilateralParams>("bilateral", "Smoothed within edges.", kTyka2016),
-      part_entry<AfterStep, Median, MedianParams>("median", "The median of the neighbourhood.")};
-  return table;
+std::vector<PartEntry<AfterStep>> pixel_after_steps() {
+  return {part_entry<AfterStep, Decay, DecayParams>("decay", "Every pixel a little nearer to zero.", kYosinski2015),
+          part_entry<AfterStep, Blur, BlurParams>("blur", "The picture blurred.", kYosinski2015),
+          part_entry<AfterStep, ClipNorm, PercentileParams>("clip-norm", "Pixels of small norm set to zero.",
+                                                            kYosinski2015),
+          part_entry<AfterStep, ClipContribution, PercentileParams>(
+              "clip-contribution", "Pixels that contribute little set to zero.", kYosinski2015),
+          part_entry<AfterStep, Bound, BoundParams>("bound", "Colors of too large norm shortened."),
+          part_entry<AfterStep, Sphere, SphereParams>("sphere", "The whole picture brought to one norm.", kErhan2009),
+          part_entry<AfterStep, Bilateral, BilateralParams>("bilateral", "Smoothed within edges.", kTyka2016),
+          part_entry<AfterStep, Median, MedianParams>("median", "The median of the neighbourhood.")};
 }
 
 }  // namespace pellucid

@@ -119,6 +119,15 @@ TEST(Diversity, OfIdenticalAndOrthogonalPictures) {
   EXPECT_NEAR(judge.score("diversity:layer=c", apart).abs().max().item<double>(), 0, 1e-12);
 }
 
+// Values 1, 3, 7: neighbours differ by 2 and 4, the ends by 6 at half the weight.
+TEST(Alignment, SumsPairsOfNeighbours) {
+  const Judge judge(2, 3);
+  const Tensor a = doubles({1, 3, 7}, {3, 1, 1, 1}).expand({3, 3, 2, 2});
+  const Tensor near = judge.score("alignment:layer=c", a);
+  EXPECT_TRUE(within(near, doubles({-2, -10, -8}, {3}), {1e-12, 1e-12}));
+  EXPECT_NEAR(judge.score("alignment:layer=c,reach=2", a).sum().item<double>(), -(4 + 16 + 36 / 2.0), 1e-12);
+}
+
 TEST(LogProbability, IsMinusTheCrossEntropy) {
   Random random(3);
   const Studio studio(test::linear_graph(random.normal({4, 48}), 4), 4, test::plain_card(4));
@@ -141,10 +150,11 @@ TEST(Objective, GradientIsThatOfTheFormula) {
   judge.studio.context.tensors["half"] = at::cat({at::ones({2, 4}, at::kDouble), at::zeros({2, 4}, at::kDouble)});
   // Positive, so that no cosine meets the bound below which it is held.
   const Tensor a = random.uniform({2, 3, 4, 4}) + 0.2;
-  for (const char* text : {"channel:layer=c,channel=2", "neuron:layer=c,channel=0,y=1,x=3", "energy:layer=c",
-                           "direction:layer=c", "direction:layer=c,power=2", "direction:layer=c,power=-1",
-                           "match:layer=c", "content:layer=c", "caricature:layer=c,power=2", "guide:layer=c",
-                           "gram:layer=c", "gram:layer=c,mask=half", "statistics:layer=c", "diversity:layer=c"}) {
+  for (const char* text :
+       {"channel:layer=c,channel=2", "neuron:layer=c,channel=0,y=1,x=3", "energy:layer=c", "direction:layer=c",
+        "direction:layer=c,power=2", "direction:layer=c,power=-1", "match:layer=c", "content:layer=c",
+        "caricature:layer=c,power=2", "guide:layer=c", "gram:layer=c", "gram:layer=c,mask=half", "statistics:layer=c",
+        "diversity:layer=c", "alignment:layer=c"}) {
     const auto part = judge.studio.objective(text);
     EXPECT_LT(test::gradient_error([&](const Tensor& t) { return Judge::score(*part, t); }, a), 1e-6) << text;
   }
@@ -159,7 +169,9 @@ TEST(Objective, CountsPicturesApart) {
   judge.studio.context.tensors["direction"] = random.normal({3});
   const Tensor a = random.normal({3, 3, 4, 4});
   for (const PartInfo& info : synthesis_parts(PartKind::kObjective)) {
-    if (info.id == "class" || info.id == "log-probability" || info.id == "diversity") continue;
+    if (info.id == "class" || info.id == "log-probability" || info.id == "diversity" || info.id == "alignment") {
+      continue;
+    }
     const auto part = judge.studio.objective(info.id + ":layer=c");
     const Tensor all = Judge::score(*part, a);
     for (int64_t b = 0; b < 3; ++b) {

@@ -1,27 +1,34 @@
 // How the variables move. Everything is minimized.
 
-#include <torch/optim/adam.h>
-
 #include <cmath>
 #include <deque>
 
 #include "pellucid/error.h"
+#include "synthesis/papers.h"
 #include "synthesis/part.h"
 
 namespace pellucid {
 
 namespace {
 
-constexpr Paper kKingma2015{"kingma2015", "Kingma, Ba", "Adam: A Method for Stochastic Optimization", "ICLR", 2015};
-constexpr Paper kLiu1989{"liu1989", "Liu, Nocedal", "On the Limited Memory BFGS Method for Large Scale Optimization",
-                         "Mathematical Programming", 1989};
-constexpr Paper kMahendran2016{"mahendran2016", "Mahendran, Vedaldi",
-                               "Visualizing Deep Convolutional Neural Networks Using Natural Pre-Images", "IJCV", 2016};
-
 Tensor per_picture(const Tensor& value, const Tensor& like) {
   Shape shape(static_cast<size_t>(like.dim()), 1);
   shape[0] = like.size(0);
   return value.view(shape);
+}
+
+TensorList zeros_like_all(const TensorList& variables) {
+  TensorList zeros;
+  for (const Tensor& v : variables) zeros.push_back(at::zeros_like(v));
+  return zeros;
+}
+Tensor count_tensor(int64_t n) { return at::full({}, n, at::kLong); }
+/// One list of several; empty before the first step.
+TensorList joined_state(const std::vector<TensorList>& lists, bool untouched) {
+  TensorList all;
+  if (untouched) return all;
+  for (const TensorList& list : lists) all.insert(all.end(), list.begin(), list.end());
+  return all;
 }
 
 struct AscentParams {
@@ -45,9 +52,7 @@ class Ascent final : public Optimizer {
   void step(TensorList& variables, const LossAndGradients& here, const StepInfo& info, const LossClosure&) override {
     const double end = p_.rate_end < 0 ? p_.rate : p_.rate_end;
     const double rate = p_.rate + (end - p_.rate) * info.fraction();
-    if (velocity_.empty() && p_.momentum > 0) {
-      for (const Tensor& v : variables) velocity_.push_back(at::zeros_like(v));
-    }
+    if (velocity_.empty() && p_.momentum > 0) velocity_ = zeros_like_all(variables);
     for (size_t i = 0; i < variables.size(); ++i) {
       const Tensor& g = here.gradients[i];
       Tensor move = -rate * g;
@@ -62,6 +67,8 @@ class Ascent final : public Optimizer {
       variables[i].add_(move);
     }
   }
+  TensorList state() const override { return velocity_; }
+  void restore(const TensorList& state) override { velocity_ = state; }
 
  private:
   AscentParams p_;
@@ -89,10 +96,8 @@ class AdaGrad final : public Optimizer {
   }
   void step(TensorList& variables, const LossAndGradients& here, const StepInfo& info, const LossClosure&) override {
     if (sums_.empty()) {
-      for (const Tensor& v : variables) {
-        sums_.push_back(at::zeros_like(v));
-        velocity_.push_back(at::zeros_like(v));
-      }
+      sums_ = zeros_like_all(variables);
+      velocity_ = zeros_like_all(variables);
     }
     const int64_t switched = info.stage_steps - p_.cool;
     const double rate = info.stage_step >= switched ? p_.rate / 10 : p_.rate;
@@ -106,6 +111,12 @@ class AdaGrad final : public Optimizer {
       variables[i].add_(velocity_[i]);
     }
   }
+  TensorList state() const override { return joined_state({sums_, velocity_}, sums_.empty()); }
+  void restore(const TensorList& state) override {
+    const auto half = state.begin() + static_cast<ptrdiff_t>(state.size() / 2);
+    sums_.assign(state.begin(), half);
+    velocity_.assign(half, state.end());
+  }
 
  private:
   AdaGradParams p_;
@@ -116,6 +127,7 @@ struct AdamParams {
   double rate = 0.05;
   double beta1 = 0.9, beta2 = 0.999;
   double epsilon = 1e-8;
+  bool nesterov = false;
 };
 template <class V>
 void describe(V& visit, AdamParams& p) {
@@ -123,23 +135,44 @@ void describe(V& visit, AdamParams& p) {
   visit("beta1", p.beta1, between(0, 0.99999), "Memory of the mean.");
   visit("beta2", p.beta2, between(0, 0.9999999), "Memory of the mean square.");
   visit("epsilon", p.epsilon, between(0, 1), "Added to the root of the mean square.");
+  visit("nesterov", p.nesterov, Flag{}, "Nadam: look ahead by the momentum.");
 }
 class Adam final : public Optimizer {
  public:
   Adam(const PartScope&, const AdamParams& p) : p_(p) {}
   void step(TensorList& variables, const LossAndGradients& here, const StepInfo&, const LossClosure&) override {
-    if (!adam_) {
-      adam_ = std::make_unique<torch::optim::Adam>(
-          std::vector<at::Tensor>(variables.begin(), variables.end()),
-          torch::optim::AdamOptions(p_.rate).betas({p_.beta1, p_.beta2}).eps(p_.epsilon));
+    if (mean_.empty()) {
+      mean_ = zeros_like_all(variables);
+      square_ = zeros_like_all(variables);
     }
-    for (size_t i = 0; i < variables.size(); ++i) variables[i].mutable_grad() = here.gradients[i];
-    adam_->step();
+    ++count_;
+    const double n = static_cast<double>(count_);
+    const double scale = 1 - std::pow(p_.beta1, n), root = std::sqrt(1 - std::pow(p_.beta2, n));
+    for (size_t i = 0; i < variables.size(); ++i) {
+      const Tensor& g = here.gradients[i];
+      mean_[i].mul_(p_.beta1).add_(g, 1 - p_.beta1);
+      square_[i].mul_(p_.beta2).addcmul_(g, g, 1 - p_.beta2);
+      Tensor move = mean_[i];
+      // Nesterov's momentum: the gradient of this step counts as if it were already in the mean of the next.
+      if (p_.nesterov) {
+        move = mean_[i] * (p_.beta1 * scale / (1 - std::pow(p_.beta1, n + 1))) + g * (1 - p_.beta1);
+      }
+      variables[i].addcdiv_(move, square_[i].sqrt().div_(root).add_(p_.epsilon), -p_.rate / scale);
+    }
+  }
+  TensorList state() const override { return joined_state({mean_, square_, {count_tensor(count_)}}, mean_.empty()); }
+  void restore(const TensorList& state) override {
+    if (state.empty()) return;
+    const size_t n = state.size() / 2;
+    mean_.assign(state.begin(), state.begin() + static_cast<ptrdiff_t>(n));
+    square_.assign(state.begin() + static_cast<ptrdiff_t>(n), state.begin() + static_cast<ptrdiff_t>(2 * n));
+    count_ = state.back().item<int64_t>();
   }
 
  private:
   AdamParams p_;
-  std::unique_ptr<torch::optim::Adam> adam_;
+  TensorList mean_, square_;
+  int64_t count_ = 0;
 };
 
 struct LbfgsParams {
@@ -208,6 +241,31 @@ class Lbfgs final : public Optimizer {
     if (found.length == 0) forget();
     const TensorList to = moved(variables, direction, found.length);
     for (size_t i = 0; i < variables.size(); ++i) variables[i].copy_(to[i]);
+  }
+  /// Lists of one length each: the last point and its gradient, then moves and changes, oldest first.
+  TensorList state() const override {
+    std::vector<TensorList> lists{last_variables_, last_gradients_};
+    for (size_t k = 0; k < moves_.size(); ++k) {
+      lists.push_back(moves_[k]);
+      lists.push_back(changes_[k]);
+    }
+    return joined_state({joined_state(lists, false), {count_tensor(static_cast<int64_t>(last_variables_.size()))}},
+                        last_variables_.empty());
+  }
+  void restore(const TensorList& state) override {
+    forget();
+    if (state.empty()) return;
+    const auto n = static_cast<size_t>(state.back().item<int64_t>());
+    const auto list = [&](size_t k) {
+      return TensorList(state.begin() + static_cast<ptrdiff_t>(k * n),
+                        state.begin() + static_cast<ptrdiff_t>((k + 1) * n));
+    };
+    last_variables_ = list(0);
+    last_gradients_ = list(1);
+    for (size_t k = 2; (k + 2) * n < state.size(); k += 2) {
+      moves_.push_back(list(k));
+      changes_.push_back(list(k + 1));
+    }
   }
 
  private:
@@ -295,15 +353,13 @@ class Lbfgs final : public Optimizer {
 
 }  // namespace
 
-const std::vector<PartEntry<Optimizer>>& optimizer_table() {
-  static const std::vector<PartEntry<Optimizer>> table{
-      part_entry<Optimizer, Adam, AdamParams>("adam", "Adam.", kKingma2015),
-      part_entry<Optimizer, Ascent, AscentParams>("ascent", "Steps along the processed gradient, with momentum."),
-      part_entry<Optimizer, AdaGrad, AdaGradParams>("adagrad", "AdaGrad with a fading memory and momentum.",
-                                                    kMahendran2016),
-      part_entry<Optimizer, Lbfgs, LbfgsParams>("lbfgs", "Limited-memory BFGS with a strong Wolfe line search.",
-                                                kLiu1989)};
-  return table;
+std::vector<PartEntry<Optimizer>> gradient_optimizers() {
+  return {part_entry<Optimizer, Adam, AdamParams>("adam", "Adam.", kKingma2015),
+          part_entry<Optimizer, Ascent, AscentParams>("ascent", "Steps along the processed gradient, with momentum."),
+          part_entry<Optimizer, AdaGrad, AdaGradParams>("adagrad", "AdaGrad with a fading memory and momentum.",
+                                                        kMahendran2016),
+          part_entry<Optimizer, Lbfgs, LbfgsParams>("lbfgs", "Limited-memory BFGS with a strong Wolfe line search.",
+                                                    kLiu1989)};
 }
 
 }  // namespace pellucid

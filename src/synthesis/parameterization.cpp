@@ -5,13 +5,12 @@
 #include <cmath>
 
 #include "pellucid/error.h"
+#include "synthesis/papers.h"
 #include "synthesis/part.h"
 
 namespace pellucid {
 
 namespace {
-
-constexpr Paper kOlah2017{"olah2017", "Olah, Mordvintsev, Schubert", "Feature Visualization", "Distill", 2017};
 
 /// Square root of the covariance of colors in ImageNet, columns scaled so that the longest has length 1: what is stored
 /// as (brightness, red-blue, green-magenta) becomes RGB.
@@ -30,11 +29,9 @@ Tensor logits_of(const Tensor& display) {
   return at::log(x / (1 - x));
 }
 
-struct RangeParams {
-  bool decorrelate = true;
-  std::string range = "sigmoid";
-};
-Tensor to_display(const Tensor& z, bool decorrelate, const std::string& range) {
+}  // namespace
+
+Tensor display_from_stored(const Tensor& z, bool decorrelate, const std::string& range) {
   Tensor rgb = decorrelate ? correlate_colors(z, color_matrix(z)) : z;
   if (range == "sigmoid") return at::sigmoid(rgb);
   if (decorrelate) rgb = rgb + at::tensor({0.48, 0.46, 0.41}, rgb.options()).view({1, 3, 1, 1}) - 0.5;
@@ -42,15 +39,16 @@ Tensor to_display(const Tensor& z, bool decorrelate, const std::string& range) {
   const Tensor t = 2 * rgb;
   return t / at::clamp_min(t.abs(), 1) / 2 + 0.5;
 }
-Tensor from_display(const Tensor& image, bool decorrelate, const std::string& range) {
+Tensor stored_from_display(const Tensor& image, bool decorrelate, const std::string& range) {
   Tensor rgb = range == "sigmoid" ? logits_of(image) : image - 0.5;
   if (!decorrelate) return rgb;
   if (range != "sigmoid") rgb = rgb + 0.5 - at::tensor({0.48, 0.46, 0.41}, rgb.options()).view({1, 3, 1, 1});
   return correlate_colors(rgb, at::inverse(color_matrix(rgb).to(at::kDouble)).to(rgb.options()));
 }
 
-/// Drawn picture by picture, so that the first ones are the same whatever the size of the batch.
-Tensor normal(Shape shape, const at::Generator& generator, const at::TensorOptions& options) {
+Tensor drawn_normal(Shape shape, const at::Generator& generator, const PartScope& scope) {
+  const at::TensorOptions options =
+      at::TensorOptions(scope.context.network.dtype()).device(scope.context.network.device());
   TensorList pictures;
   const int64_t batch = shape[0];
   shape[0] = 1;
@@ -60,9 +58,7 @@ Tensor normal(Shape shape, const at::Generator& generator, const at::TensorOptio
   return at::cat(pictures);
 }
 
-at::TensorOptions options_of(const PartScope& scope) {
-  return at::TensorOptions(scope.context.network.dtype()).device(scope.context.network.device());
-}
+namespace {
 
 // ---------------------------------------------------------------------------------------------------------------------
 
@@ -84,7 +80,7 @@ class Pixels final : public Parameterization {
  public:
   Pixels(const PartScope&, const PixelParams& p) : p_(p) {}
   TensorList begin(const PartScope& scope, const at::Generator& generator) const override {
-    const Tensor noise = normal({scope.batch, 3, scope.height, scope.width}, generator, options_of(scope));
+    const Tensor noise = drawn_normal({scope.batch, 3, scope.height, scope.width}, generator, scope);
     const Tensor middle =
         p_.mean < 0 ? display_from_pixels(at::zeros_like(noise), scope.unit) : at::full_like(noise, p_.mean);
     TensorList variables = encode(scope, middle + p_.sd * noise);
@@ -129,17 +125,17 @@ class Fourier final : public Parameterization {
  public:
   Fourier(const PartScope&, const FourierParams& p) : p_(p) {}
   TensorList begin(const PartScope& scope, const at::Generator& generator) const override {
-    return {p_.sd * normal({scope.batch, 3, scope.height, scope.width / 2 + 1, 2}, generator, options_of(scope))};
+    return {p_.sd * drawn_normal({scope.batch, 3, scope.height, scope.width / 2 + 1, 2}, generator, scope)};
   }
   TensorList encode(const PartScope& scope, const Tensor& image) const override {
-    const Tensor z = from_display(image, p_.decorrelate, p_.range);
+    const Tensor z = stored_from_display(image, p_.decorrelate, p_.range);
     const Tensor spectrum = at::fft_rfft2(4 * z, c10::nullopt, {-2, -1}, "backward") / scale(scope, z);
     return {at::view_as_real(spectrum).contiguous()};
   }
   Tensor decode(const PartScope& scope, const TensorList& variables) const override {
     const Tensor spectrum = at::view_as_complex(variables.front()) * scale(scope, variables.front());
     const Tensor z = at::fft_irfft2(spectrum, at::IntArrayRef{scope.height, scope.width}, {-2, -1}, "backward") / 4;
-    return to_display(z, p_.decorrelate, p_.range);
+    return display_from_stored(z, p_.decorrelate, p_.range);
   }
 
  private:
@@ -181,14 +177,14 @@ class Pyramid final : public Parameterization {
   TensorList begin(const PartScope& scope, const at::Generator& generator) const override {
     TensorList levels;
     for (int64_t level = 0; level < p_.levels; ++level) {
-      levels.push_back(p_.sd * normal({scope.batch, 3, side(scope.height, level), side(scope.width, level)}, generator,
-                                      options_of(scope)));
+      levels.push_back(p_.sd * drawn_normal({scope.batch, 3, side(scope.height, level), side(scope.width, level)},
+                                            generator, scope));
     }
     return levels;
   }
   /// Each level holds what the coarser ones leave of its own size.
   TensorList encode(const PartScope& scope, const Tensor& image) const override {
-    Tensor rest = from_display(image, p_.decorrelate, p_.range);
+    Tensor rest = stored_from_display(image, p_.decorrelate, p_.range);
     TensorList levels(static_cast<size_t>(p_.levels));
     for (int64_t level = p_.levels - 1; level > 0; --level) {
       levels[static_cast<size_t>(level)] = resize_display(rest, side(scope.height, level), side(scope.width, level));
@@ -200,7 +196,7 @@ class Pyramid final : public Parameterization {
   Tensor decode(const PartScope& scope, const TensorList& variables) const override {
     Tensor z = variables.front();
     for (size_t level = 1; level < variables.size(); ++level) z = z + up(variables[level], scope);
-    return to_display(z, p_.decorrelate, p_.range);
+    return display_from_stored(z, p_.decorrelate, p_.range);
   }
 
  private:
@@ -238,7 +234,7 @@ class Delta final : public Parameterization {
       delta = p_.norm == "linf"
                   ? (2 * at::rand(base_.sizes(), generator, at::TensorOptions(at::kDouble)) - 1).to(base_.options()) *
                         bound()
-                  : normal(base_.sizes().vec(), generator, base_.options());
+                  : drawn_normal(base_.sizes().vec(), generator, scope);
     }
     TensorList variables{delta};
     project(scope, variables);
@@ -250,6 +246,7 @@ class Delta final : public Parameterization {
     return variables;
   }
   Tensor decode(const PartScope&, const TensorList& variables) const override { return base_ + variables.front(); }
+  bool starts_with_picture() const override { return false; }
   void project(const PartScope&, TensorList& variables) const override {
     Tensor& delta = variables.front();
     if (p_.norm == "linf") {
@@ -270,14 +267,13 @@ class Delta final : public Parameterization {
 
 }  // namespace
 
-const std::vector<PartEntry<Parameterization>>& parameterization_table() {
-  static const std::vector<PartEntry<Parameterization>> table{
+std::vector<PartEntry<Parameterization>> picture_parameterizations() {
+  return {
       part_entry<Parameterization, Fourier, FourierParams>(
           "fourier", "A spectrum scaled as photographs' are; colors decorrelated.", kOlah2017),
       part_entry<Parameterization, Pixels, PixelParams>("pixels", "The picture itself."),
       part_entry<Parameterization, Pyramid, PyramidParams>("pyramid", "A sum of pictures of falling size."),
       part_entry<Parameterization, Delta, DeltaParams>("delta", "The picture 'start' plus a change of bounded norm.")};
-  return table;
 }
 
 }  // namespace pellucid

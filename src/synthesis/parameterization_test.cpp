@@ -152,5 +152,27 @@ TEST(Delta, ChangeStaysInItsBallAndThePictureInRange) {
   }
 }
 
+// Whatever the phases, magnitudes before color and sigmoid are the same, for even and odd sides; each plane has the
+// contrast that was asked for.
+TEST(FourierPhase, KeepsMagnitudes) {
+  for (const int64_t side : {16, 17}) {
+    const Studio studio(test::identity_graph(), side);
+    const auto part = studio.parameterization("fourier-phase:decorrelate=false,contrast=0.7");
+    TensorList first = part->begin(studio.scope, generator(1)), second = part->begin(studio.scope, generator(2));
+    const auto magnitudes = [&](const TensorList& variables) {
+      const Tensor z = at::logit(part->decode(studio.scope, variables));
+      EXPECT_NEAR(z.select(1, 1).std(/*unbiased=*/false).item<double>(), 0.7, 1e-6);
+      return at::fft_rfft2(z).abs();
+    };
+    const Tensor a = magnitudes(first);
+    EXPECT_TRUE(within(magnitudes(second), a, {1e-8, 1e-8}));
+    // Amplitude falls with the frequency.
+    EXPECT_NEAR((a[0][0][0][1] / a[0][0][0][4]).item<double>(), 4, 1e-6);
+    // A picture's own phases give back a picture of the same phases.
+    const Tensor image = part->decode(studio.scope, first);
+    EXPECT_TRUE(within(part->decode(studio.scope, part->encode(studio.scope, image)), image, {1e-6, 1e-6}));
+  }
+}
+
 }  // namespace
 }  // namespace pellucid

@@ -1,7 +1,8 @@
 #pragma once
 
 // What the parts of a recipe are to the optimizer. To add one: write its parameters, `describe`, the class and its
-// entry in the file of its kind, add the entry to the table at the end of that file, and test it against numbers.
+// entry in the function at the end of a file of its kind; a new file's function is declared below and joined in
+// tables.cpp. Test it against numbers.
 
 #include <memory>
 #include <string>
@@ -30,14 +31,18 @@ struct PartScope {
   const LayerTable& layers;
   PixelUnit unit = PixelUnit::kDisplay;
   int64_t batch = 1, height = 0, width = 0;  ///< Of the stage.
+  int64_t tile = 0;                          ///< Of the recipe.
 
   /// A picture that the recipe refers to, at the size of the stage, [1 or batch,3,H,W]. Throws Error(kUsage) naming the
   /// owner when there is none of that name.
   Tensor picture(const std::string& owner, const std::string& name) const;
   Tensor tensor(const std::string& owner, const std::string& name) const;
+  /// A second network that the recipe refers to (a generator, a denoiser, another classifier). Throws Error(kUsage)
+  /// naming the owner when there is none of that name.
+  const SecondNetwork& network(const std::string& owner, const std::string& name) const;
   /// Mid-gray [1,3,H,W].
   Tensor gray() const;
-  /// Activations of a picture, without transformations.
+  /// Activations of a picture, without transformations; of a large one put together from parts.
   Values activations(const Tensor& image, const std::vector<ValueId>& layers) const;
 };
 
@@ -73,6 +78,8 @@ class Parameterization {
   virtual Tensor decode(const PartScope& scope, const TensorList& variables) const = 0;
   /// Keeps variables where they are allowed to be; in place.
   virtual void project(const PartScope&, TensorList&) const {}
+  /// Whether a picture "start" is what the variables begin as; otherwise `begin` makes of it what it likes.
+  virtual bool starts_with_picture() const { return true; }
   /// Whether the variable is the picture itself, in the unit of the recipe, so that parts may work on its pixels.
   virtual bool is_pixels() const { return false; }
 };
@@ -82,6 +89,10 @@ class Transformation {
   virtual ~Transformation() = default;
   /// One draw for the whole batch. Differentiable.
   virtual Tensor apply(const Tensor& image, const at::Generator& generator) const = 0;
+  /// What is left of it where nothing is to be random: nothing, unless the picture is made larger for it.
+  virtual Tensor still(const Tensor& image) const { return image; }
+  /// How many of the last steps of a stage are to be without randomness.
+  virtual int64_t rest() const { return 0; }
 };
 
 class Regularizer {
@@ -114,6 +125,10 @@ class Optimizer {
                     const LossClosure& closure) = 0;
   /// Whether `closure` is called: then there is one picture and transformations are held still.
   virtual bool looks_ahead() const { return false; }
+  /// All that it remembers, to go on later as if nothing had happened; empty before the first step. `restore` takes
+  /// what `state` gave, for variables of the same shapes.
+  virtual TensorList state() const { return {}; }
+  virtual void restore(const TensorList&) {}
 };
 
 class AfterStep {
@@ -143,6 +158,20 @@ PartEntry<T> part_entry(const char* id, const char* summary, const Paper& paper 
   return entry;
 }
 
+// One function for each file of parts.
+std::vector<PartEntry<Objective>> unit_objectives();
+std::vector<PartEntry<Objective>> picture_objectives();
+std::vector<PartEntry<Objective>> texture_objectives();
+std::vector<PartEntry<Objective>> batch_objectives();
+std::vector<PartEntry<Parameterization>> picture_parameterizations();
+std::vector<PartEntry<Transformation>> geometric_transformations();
+std::vector<PartEntry<Parameterization>> phase_parameterizations();
+std::vector<PartEntry<Regularizer>> pixel_regularizers();
+std::vector<PartEntry<Regularizer>> statistical_regularizers();
+std::vector<PartEntry<GradientStep>> gradient_steps();
+std::vector<PartEntry<Optimizer>> gradient_optimizers();
+std::vector<PartEntry<AfterStep>> pixel_after_steps();
+
 const std::vector<PartEntry<Objective>>& objective_table();
 const std::vector<PartEntry<Parameterization>>& parameterization_table();
 const std::vector<PartEntry<Transformation>>& transformation_table();
@@ -165,6 +194,14 @@ std::unique_ptr<T> make_part(const std::vector<PartEntry<T>>& table, PartKind ki
 /// Pixels of a unit from display range and back, [B,3,H,W].
 Tensor pixels_from_display(const Tensor& image, PixelUnit unit);
 Tensor display_from_pixels(const Tensor& pixels, PixelUnit unit);
+
+/// What parameterizations store of display range, and back: the logarithm of odds (range "sigmoid"), or values around
+/// zero that are kept in range by division ("clip"); in planes that are uncorrelated in photographs, or in RGB.
+Tensor stored_from_display(const Tensor& image, bool decorrelate, const std::string& range);
+Tensor display_from_stored(const Tensor& z, bool decorrelate, const std::string& range);
+/// Normal numbers for the scope's network, drawn picture by picture, so that the first ones are the same whatever the
+/// size of the batch.
+Tensor drawn_normal(Shape shape, const at::Generator& generator, const PartScope& scope);
 
 /// Bilinear with half-pixel centres, antialiased when it shrinks; differentiable.
 Tensor resize_display(const Tensor& image, int64_t height, int64_t width);

@@ -2,6 +2,7 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "pellucid/error.h"
@@ -17,6 +18,29 @@ std::vector<PartInfo> infos(const std::vector<PartEntry<T>>& table) {
   std::vector<PartInfo> list;
   for (const PartEntry<T>& entry : table) list.push_back(entry.info);
   return list;
+}
+
+/// Calls `visit(kind, text)` for every part of a recipe, in its order.
+template <class Visit>
+void for_each_part(const Recipe& recipe, const Visit& visit) {
+  const auto all = [&](PartKind kind, const std::vector<std::string>& parts) {
+    for (const std::string& part : parts) visit(kind, part);
+  };
+  const auto weighted = [&](PartKind kind, const std::vector<WeightedPart>& parts) {
+    for (const WeightedPart& part : parts) visit(kind, part.part);
+  };
+  weighted(PartKind::kObjective, recipe.objectives);
+  weighted(PartKind::kRegularizer, recipe.regularizers);
+  visit(PartKind::kParameterization, recipe.parameterization);
+  all(PartKind::kTransformation, recipe.transformations);
+  all(PartKind::kGradient, recipe.gradient);
+  visit(PartKind::kOptimizer, recipe.optimizer);
+  all(PartKind::kAfterStep, recipe.after_step);
+  for (const RecipeStage& stage : recipe.stages) {
+    if (!stage.optimizer.empty()) visit(PartKind::kOptimizer, stage.optimizer);
+    all(PartKind::kAfterStep, stage.after_step);
+    weighted(PartKind::kObjective, stage.objectives);
+  }
 }
 
 /// Mean color of ImageNet in RGB, 0..255.
@@ -83,40 +107,57 @@ PartCall PartCall::parse(PartKind kind, const std::string& text) {
 std::string PartCall::text() const { return call_text(info->id, info->params, params); }
 
 void check_recipe(const Recipe& recipe) {
-  const auto check_all = [](PartKind kind, const std::vector<std::string>& parts) {
-    for (const std::string& part : parts) PartCall::parse(kind, part);
-  };
-  const auto check_weighted = [](PartKind kind, const std::vector<WeightedPart>& parts) {
+  const auto check_weights = [](const std::vector<WeightedPart>& parts) {
     for (const WeightedPart& part : parts) {
-      PartCall::parse(kind, part.part);
       if (!std::isfinite(part.weight)) throw_usage(part.part + ": the weight is not finite");
+    }
+  };
+  const auto check_pictures = [&](const std::vector<WeightedPart>& parts) {
+    for (const WeightedPart& part : parts) {
+      if (part.picture < -1 || part.picture >= recipe.batch) {
+        throw_usage(part.part + ": there is no picture " + std::to_string(part.picture) + " in a batch of " +
+                    std::to_string(recipe.batch));
+      }
     }
   };
   if (recipe.objectives.empty()) throw_usage("recipe: at least one objective is needed");
   if (recipe.stages.empty()) throw_usage("recipe: at least one stage is needed");
-  check_weighted(PartKind::kObjective, recipe.objectives);
-  check_weighted(PartKind::kRegularizer, recipe.regularizers);
-  check_all(PartKind::kParameterization, {recipe.parameterization});
-  check_all(PartKind::kTransformation, recipe.transformations);
-  check_all(PartKind::kGradient, recipe.gradient);
-  check_all(PartKind::kOptimizer, {recipe.optimizer});
-  check_all(PartKind::kAfterStep, recipe.after_step);
+  for_each_part(recipe, [](PartKind kind, const std::string& part) { PartCall::parse(kind, part); });
+  check_weights(recipe.objectives);
+  check_pictures(recipe.objectives);
+  check_weights(recipe.regularizers);
   for (const RecipeStage& stage : recipe.stages) {
     if (stage.steps < 0) throw_usage("recipe: steps is " + std::to_string(stage.steps) + "; it must be >= 0");
     if (!(stage.scale > 0.01 && stage.scale < 100)) {
       throw_usage("recipe: scale is " + number_text(stage.scale) + "; it must be between 0.01 and 100");
     }
-    if (!stage.optimizer.empty()) check_all(PartKind::kOptimizer, {stage.optimizer});
-    check_all(PartKind::kAfterStep, stage.after_step);
-    check_weighted(PartKind::kObjective, stage.objectives);
+    check_weights(stage.objectives);
+    check_pictures(stage.objectives);
   }
   if (recipe.batch < 1 || recipe.batch > 4096) throw_usage("recipe: batch must be between 1 and 4096");
+  if (recipe.views < 1 || recipe.views > 4096) throw_usage("recipe: views must be between 1 and 4096");
+  if (recipe.tile != 0 && (recipe.tile < 32 || recipe.tile > 16384)) {
+    throw_usage("recipe: tile is " + std::to_string(recipe.tile) + "; it must be 0 or between 32 and 16384");
+  }
   if (recipe.width < 1 || recipe.height < 1 || recipe.width > 16384 || recipe.height > 16384) {
     throw_usage("recipe: width and height must be between 1 and 16384");
   }
   if (recipe.carry != "image" && recipe.carry != "detail") {
     throw_usage("recipe: carry is '" + printable(recipe.carry) + "'; image or detail was expected");
   }
+}
+
+std::vector<std::string> networks_of(const Recipe& recipe) {
+  std::vector<std::string> names;
+  const auto look = [&](PartKind kind, const std::string& part) {
+    const PartCall call = PartCall::parse(kind, part);
+    const ParamMap params = call.info->complete(call.params);
+    const auto found = params.find("network");
+    if (found == params.end() || found->second.empty()) return;
+    if (std::find(names.begin(), names.end(), found->second) == names.end()) names.push_back(found->second);
+  };
+  for_each_part(recipe, look);
+  return names;
 }
 
 at::Generator StepInfo::generator(uint64_t purpose) const {
@@ -154,6 +195,13 @@ Tensor PartScope::tensor(const std::string& owner, const std::string& name) cons
   const auto found = context.tensors.find(name);
   if (found == context.tensors.end()) throw_usage(owner + ": no tensor '" + printable(name) + "' was given");
   return found->second.to(at::TensorOptions(context.network.dtype()).device(context.network.device()));
+}
+
+const SecondNetwork& PartScope::network(const std::string& owner, const std::string& name) const {
+  if (name.empty()) throw_usage(owner + ": network is missing (network=FILE)");
+  const auto found = context.networks.find(name);
+  if (found == context.networks.end()) throw_usage(owner + ": no network '" + printable(name) + "' was given");
+  return found->second;
 }
 
 Tensor PartScope::gray() const {

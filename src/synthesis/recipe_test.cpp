@@ -40,6 +40,14 @@ TEST(PartCall, RefusesWhatItDoesNotKnow) {
   EXPECT_THROW(PartCall::parse(PartKind::kOptimizer, "adam:speed=1"), Error);
 }
 
+TEST(Recipe, RefusesTilesThatAreTooSmall) {
+  Recipe recipe;
+  recipe.objectives = {{1, "class"}};
+  recipe.tile = 8;
+  test::expect_error(ErrorKind::kUsage, "recipe: tile is 8; it must be 0 or between 32 and 16384",
+                     [&] { check_recipe(recipe); });
+}
+
 TEST(Recipes, AreWellFormed) {
   std::set<std::string> families;
   for (const NamedRecipe& named : recipes()) {
@@ -54,7 +62,7 @@ TEST(Recipes, AreWellFormed) {
   EXPECT_EQ(families, (std::set<std::string>{"attack", "dream", "invert", "style", "texture", "visualize"}));
   test::expect_error(ErrorKind::kUsage,
                      "no recipe 'lucide'; did you mean 'lucid'?; there are erhan2009, simonyan2014, "
-                     "mahendran2016, yosinski2015, oygaard2015, tyka2016, multiscale, lucid",
+                     "mahendran2016, yosinski2015, oygaard2015, tyka2016, multiscale, lucid, maco",
                      [] { find_recipe("lucide", "visualize"); });
 }
 

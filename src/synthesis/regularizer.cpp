@@ -2,19 +2,12 @@
 // differences to the right and lower neighbour, zero at the last row and column.
 
 #include "pellucid/error.h"
+#include "synthesis/papers.h"
 #include "synthesis/part.h"
 
 namespace pellucid {
 
 namespace {
-
-constexpr Paper kSimonyan2014{"simonyan2014", "Simonyan, Vedaldi, Zisserman",
-                              "Deep Inside Convolutional Networks: Visualising Image Classification Models and "
-                              "Saliency Maps",
-                              "ICLR Workshop", 2014};
-constexpr Paper kMahendran2016{"mahendran2016", "Mahendran, Vedaldi",
-                               "Visualizing Deep Convolutional Neural Networks Using Natural Pre-Images", "IJCV", 2016};
-constexpr Paper kOlah2017{"olah2017", "Olah, Mordvintsev, Schubert", "Feature Visualization", "Distill", 2017};
 
 Tensor per_picture(const Tensor& t) { return t.flatten(1).sum(1); }
 
@@ -127,15 +120,13 @@ class BlurPenalty final : public Regularizer {
 
 }  // namespace
 
-const std::vector<PartEntry<Regularizer>>& regularizer_table() {
-  static const std::vector<PartEntry<Regularizer>> table{
-      part_entry<Regularizer, L2, L2Params>("l2", "Sum of squares around a value.", kSimonyan2014),
-      part_entry<Regularizer, L1, L2Params>("l1", "Sum of distances from a value.", kOlah2017),
-      part_entry<Regularizer, Alpha, AlphaParams>("alpha-norm", "Mean power of the pixels' norms: soft bounds.",
-                                                  kMahendran2016),
-      part_entry<Regularizer, Tv, TvParams>("tv", "Total variation, in three readings.", kMahendran2016),
-      part_entry<Regularizer, BlurPenalty, BlurParams>("blur", "Distance to a blurred copy.", kOlah2017)};
-  return table;
+std::vector<PartEntry<Regularizer>> pixel_regularizers() {
+  return {part_entry<Regularizer, L2, L2Params>("l2", "Sum of squares around a value.", kSimonyan2014),
+          part_entry<Regularizer, L1, L2Params>("l1", "Sum of distances from a value.", kOlah2017),
+          part_entry<Regularizer, Alpha, AlphaParams>("alpha-norm", "Mean power of the pixels' norms: soft bounds.",
+                                                      kMahendran2016),
+          part_entry<Regularizer, Tv, TvParams>("tv", "Total variation, in three readings.", kMahendran2016),
+          part_entry<Regularizer, BlurPenalty, BlurParams>("blur", "Distance to a blurred copy.", kOlah2017)};
 }
 
 }  // namespace pellucid

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "support/compare.h"
 #include "support/expect_error.h"
@@ -303,6 +304,80 @@ TEST(Synthesize, CancelReturnsTheCurrentPicture) {
   EXPECT_TRUE(at::equal(result.image, five));
 }
 
+// A run that is stopped and goes on from its checkpoint ends with the same bits, whatever its optimizer remembers.
+TEST(Synthesize, ResumesToTheSameBits) {
+  Random random(15);
+  for (const std::string optimizer :
+       {"adam:rate=0.05", "adam:nesterov=true", "ascent:rate=0.1,momentum=0.5", "adagrad:rate=3,cool=3", "lbfgs"}) {
+    Studio studio(test::random_network(test::Family::kPlain, 9), 16);
+    studio.context.pictures["start"] = random.uniform({1, 3, 16, 16});
+    Recipe recipe = lucid_like(16, 7);
+    recipe.optimizer = optimizer;
+    recipe.judge_every = 3;
+    recipe.stages.push_back(recipe.stages[0]);
+    if (optimizer == "lbfgs") {
+      recipe.transformations.clear();
+      recipe.parameterization = "pixels";
+      recipe.carry = "detail";
+      recipe.stages[1].scale = 1.5;
+    }
+    const SynthesisResult whole = synthesize(recipe, studio.context);
+    for (const double stop : {3.0, 7.0, 10.0}) {
+      std::optional<SynthesisCheckpoint> kept;
+      CancelAt progress(stop);
+      SynthesisContext context = studio.context;
+      context.progress = &progress;
+      context.on_checkpoint = [&](const SynthesisCheckpoint& c) { kept = c; };
+      EXPECT_TRUE(synthesize(recipe, context).interrupted);
+      ASSERT_TRUE(kept);
+      SynthesisContext again = studio.context;
+      again.resume = &*kept;
+      const SynthesisResult rest = synthesize(recipe, again);
+      EXPECT_TRUE(at::equal(rest.image, whole.image)) << optimizer << " " << stop;
+      EXPECT_TRUE(at::equal(rest.best, whole.best)) << optimizer << " " << stop;
+      EXPECT_EQ(rest.steps, whole.steps);
+      EXPECT_EQ(rest.trace.terms, whole.trace.terms);
+      EXPECT_EQ(rest.objective_start, whole.objective_start);
+    }
+  }
+}
+
+TEST(Synthesize, RefusesACheckpointOfAnotherRecipe) {
+  const Studio studio(test::random_network(test::Family::kPlain, 9), 16);
+  SynthesisContext context = studio.context;
+  std::optional<SynthesisCheckpoint> kept;
+  context.checkpoint_every = 2;
+  context.on_checkpoint = [&](const SynthesisCheckpoint& c) { kept = c; };
+  synthesize(lucid_like(16, 5), context);
+  ASSERT_TRUE(kept);
+  EXPECT_EQ(kept->step, 5);
+  context.resume = &*kept;
+  test::expect_error(ErrorKind::kUsage, "the checkpoint is not one of this recipe",
+                     [&] { synthesize(lucid_like(18, 5), context); });
+}
+
+// Every picture of a batch with an objective of its own is the picture that it would be alone.
+TEST(Synthesize, ObjectivesForSinglePicturesOfABatch) {
+  const Studio studio(test::random_network(test::Family::kPlain, 9), 16);
+  Recipe recipe = lucid_like(16, 6);
+  recipe.batch = 2;
+  recipe.objectives = {{1, "class:target=1", 0}, {2, "class:target=2", 1}, {-0.5, "class:target=0", 1}};
+  const SynthesisResult both = synthesize(recipe, studio.context);
+  for (int64_t b = 0; b < 2; ++b) {
+    Recipe alone = recipe;
+    alone.objectives.clear();
+    for (WeightedPart part : recipe.objectives) {
+      if (part.picture == b) alone.objectives.push_back({part.weight, part.part, -1});
+    }
+    // The start of a batch is drawn picture by picture, so that its second picture is the second of a batch of two.
+    const SynthesisResult one = synthesize(alone, studio.context);
+    EXPECT_TRUE(within(both.image[b], one.image[b], {1e-6, 1e-6})) << b;
+  }
+  recipe.objectives[0].picture = 2;
+  test::expect_error(ErrorKind::kUsage, "class:target=1: there is no picture 2 in a batch of 2",
+                     [&] { synthesize(recipe, studio.context); });
+}
+
 // Without steps, octaves give back the picture itself: details are exact differences.
 TEST(Synthesize, DreamOfZeroStepsIsThePicture) {
   Random random(10);
@@ -367,6 +442,22 @@ TEST(Synthesize, NormalizesAsTheCardSays) {
   const Tensor x = random.uniform({1, 3, 4, 4});
   const Tensor expected = (x.flip(1) * 255 - doubles({10, 20, 30}, {1, 3, 1, 1})) / 2;
   EXPECT_TRUE(within(network_input(studio.context, x, false), expected, {1e-12, 1e-12}));
+}
+
+// The gradient of several views is the mean of theirs: on a linear network, that of any number.
+TEST(Synthesize, AveragesViews) {
+  Random random(16);
+  const Studio studio(test::linear_graph(random.normal({2, 48}), 4), 4, test::plain_card(4));
+  Recipe recipe = plain_recipe("class:target=1", 4, 3, "ascent:rate=0.1");
+  recipe.transformations = {"noise:sd=0.3"};
+  const Tensor one = synthesize(recipe, studio.context).image;
+  recipe.views = 4;
+  EXPECT_TRUE(within(synthesize(recipe, studio.context).image, one, {1e-6, 1e-6}));
+  // With crops the views differ, and so do the pictures.
+  recipe.transformations = {"crop:low=0.5,high=0.7"};
+  const Tensor four = synthesize(recipe, studio.context).image;
+  recipe.views = 1;
+  EXPECT_FALSE(within(synthesize(recipe, studio.context).image, four, {1e-4, 1e-4}));
 }
 
 TEST(Synthesize, GrowsFromStageToStage) {

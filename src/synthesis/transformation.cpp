@@ -5,13 +5,12 @@
 
 #include "pellucid/error.h"
 #include "pellucid/text.h"
+#include "synthesis/papers.h"
 #include "synthesis/part.h"
 
 namespace pellucid {
 
 namespace {
-
-constexpr Paper kOygaard2015{"oygaard2015", "Oygaard", "Visualizing GoogLeNet Classes", "auduno.com", 2015};
 
 /// Outside of the picture there is mid-gray, in the display range.
 constexpr double kOutside = 0.5;
@@ -48,10 +47,15 @@ class Pad final : public Transformation {
 
 struct JitterParams {
   int64_t pixels = 8;
+  bool inner = false;
+  int64_t rest = 0;
 };
 template <class V>
 void describe(V& visit, JitterParams& p) {
   visit("pixels", p.pixels, integer_between(0, 4096), "The crop is smaller by this, and lies anywhere.");
+  visit("inner", p.inner, Flag{},
+        "The picture is larger than what is asked for: without randomness its middle counts.");
+  visit("rest", p.rest, at_least(0), "So many last steps of a stage see the middle.");
 }
 class Jitter final : public Transformation {
  public:
@@ -64,6 +68,12 @@ class Jitter final : public Transformation {
     const int64_t y = below(p_.pixels + 1, generator), x = below(p_.pixels + 1, generator);
     return image.narrow(2, y, height).narrow(3, x, width);
   }
+  Tensor still(const Tensor& image) const override {
+    if (!p_.inner || std::min(image.size(2), image.size(3)) <= p_.pixels) return image;
+    return image.narrow(2, p_.pixels / 2, image.size(2) - p_.pixels)
+        .narrow(3, p_.pixels / 2, image.size(3) - p_.pixels);
+  }
+  int64_t rest() const override { return p_.rest; }
 
  private:
   JitterParams p_;
@@ -243,19 +253,17 @@ class Crop final : public Transformation {
 
 }  // namespace
 
-const std::vector<PartEntry<Transformation>>& transformation_table() {
-  static const std::vector<PartEntry<Transformation>> table{
-      part_entry<Transformation, Pad, PadParams>("pad", "A border around the picture."),
-      part_entry<Transformation, Jitter, JitterParams>("jitter", "A crop that is a little smaller, anywhere."),
-      part_entry<Transformation, Window, WindowParams>("window", "A part no larger than this, mostly of the middle.",
-                                                       kOygaard2015),
-      part_entry<Transformation, Roll, RollParams>("roll", "A circular shift."),
-      part_entry<Transformation, Scale, ScaleParams>("scale", "Another size."),
-      part_entry<Transformation, Rotate, RotateParams>("rotate", "A turn about the centre; corners become gray."),
-      part_entry<Transformation, Flip, FlipParams>("flip", "Left and right exchanged."),
-      part_entry<Transformation, Noise, NoiseParams>("noise", "Gaussian noise added."),
-      part_entry<Transformation, Crop, CropParams>("crop", "A part of the picture enlarged to its whole size.")};
-  return table;
+std::vector<PartEntry<Transformation>> geometric_transformations() {
+  return {part_entry<Transformation, Pad, PadParams>("pad", "A border around the picture."),
+          part_entry<Transformation, Jitter, JitterParams>("jitter", "A crop that is a little smaller, anywhere."),
+          part_entry<Transformation, Window, WindowParams>(
+              "window", "A part no larger than this, mostly of the middle.", kOygaard2015),
+          part_entry<Transformation, Roll, RollParams>("roll", "A circular shift."),
+          part_entry<Transformation, Scale, ScaleParams>("scale", "Another size."),
+          part_entry<Transformation, Rotate, RotateParams>("rotate", "A turn about the centre; corners become gray."),
+          part_entry<Transformation, Flip, FlipParams>("flip", "Left and right exchanged."),
+          part_entry<Transformation, Noise, NoiseParams>("noise", "Gaussian noise added."),
+          part_entry<Transformation, Crop, CropParams>("crop", "A part of the picture enlarged to its whole size.")};
 }
 
 }  // namespace pellucid

@@ -59,6 +59,16 @@ TEST(Transformation, MidGrayStaysMidGray) {
   }
 }
 
+// Of a picture made larger for it, the middle counts where nothing is random.
+TEST(Jitter, LeavesTheMiddleWhenItRests) {
+  const Studio studio(test::identity_graph(), 8);
+  const Tensor x = at::arange(64, at::kDouble).view({1, 1, 8, 8});
+  EXPECT_TRUE(
+      at::equal(studio.transformation("jitter:pixels=2,inner=true")->still(x), x.narrow(2, 1, 6).narrow(3, 1, 6)));
+  EXPECT_TRUE(at::equal(studio.transformation("jitter:pixels=2")->still(x), x));
+  EXPECT_EQ(studio.transformation("jitter:pixels=2,rest=50")->rest(), 50);
+}
+
 TEST(Jitter, IsACropOfThePicture) {
   const Studio studio(test::identity_graph(), 10);
   const Tensor x = at::arange(300, at::kDouble).view({1, 3, 10, 10});

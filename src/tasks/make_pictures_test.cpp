@@ -2,9 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <filesystem>
 
 #include "pellucid/files.h"
+#include "pellucid/npy.h"
+#include "pellucid/video.h"
 #include "support/expect_error.h"
 #include "support/npy_tensor.h"
 #include "support/temporary_folder.h"
@@ -204,6 +208,198 @@ TEST(Visualize, RefusesWhatIsNotThere) {
   request.layer = request.channels = "";
   request.targets = {"top1"};
   EXPECT_THROW(visualize(request), Error);
+}
+
+/// Cancels when a share of the work is done.
+class CancelAfter final : public Progress {
+ public:
+  explicit CancelAfter(double share) : share_(share) {}
+  void report(double done, double total, const std::string&) override {
+    if (total > 0 && done / total >= share_) cancel();
+  }
+
+ private:
+  double share_;
+};
+
+// An interrupted run leaves a checkpoint, from which the same bytes come out; nothing of it stays.
+TEST(Visualize, ResumesToTheSameBytes) {
+  const test::TemporaryFolder folder;
+  VisualizeRequest request = small_request(folder.file("whole"));
+  request.targets = {"1"};
+  request.make.save_every = 4;
+  const MakeResult whole = visualize(request);
+  EXPECT_EQ(whole.pictures[0].snapshot_files.size(), 2u);
+  EXPECT_EQ(decode_image(folder.file("whole/" + whole.pictures[0].snapshot_files[0])).width, 48);
+  request.make.output = folder.file("parts");
+  request.make.save_every = 0;
+  CancelAfter cancel(0.6);
+  EXPECT_TRUE(visualize(request, &cancel).interrupted);
+  const std::string checkpoint = folder.file("parts/" + whole.pictures[0].name + ".checkpoint");
+  EXPECT_TRUE(std::filesystem::exists(checkpoint));
+  request.make.resume = true;
+  const MakeResult rest = visualize(request);
+  EXPECT_FALSE(std::filesystem::exists(checkpoint));
+  EXPECT_TRUE(at::equal(rest.pictures[0].image, whole.pictures[0].image));
+  EXPECT_EQ(read_file(folder.file("parts/" + rest.pictures[0].image_file), 1 << 20),
+            read_file(folder.file("whole/" + whole.pictures[0].image_file), 1 << 20));
+  // The checkpoint of another recipe is refused.
+  CancelAfter again(0.6);
+  visualize(request, &again);
+  request.make.seed = 3;
+  test::expect_error(ErrorKind::kInvalidInput,
+                     checkpoint + ": a checkpoint of another recipe or model; delete it or leave out --resume",
+                     [&] { visualize(request); });
+}
+
+TEST(Visualize, ShowsAllChannelsAndTheirOpposites) {
+  const test::TemporaryFolder folder;
+  VisualizeRequest request = small_request(folder.path());
+  request.make.size = 32;
+  request.make.steps = 3;
+  request.layer = "stem.relu";
+  request.channels = "all";
+  request.negative = true;
+  const MakeResult result = visualize(request);
+  ASSERT_EQ(result.pictures.size(), 32u);
+  EXPECT_EQ(result.pictures[1].title, "stem.relu channel 0 negative");
+  EXPECT_EQ(result.pictures[31].title, "stem.relu channel 15 negative");
+  EXPECT_EQ(result.pictures[0].recipe.batch, 16);
+  // Negative ones made it small: their objective is minus the activation.
+  EXPECT_LE(result.pictures[1].objective, 0);
+}
+
+TEST(Visualize, DirectionsAreThoseOfTheFile) {
+  const test::TemporaryFolder folder;
+  VisualizeRequest request = small_request("");
+  request.layer = "block3.relu";
+  request.channels = "5";
+  const MakeResult channel = visualize(request);
+  std::vector<float> rows(128, 0);
+  rows[5] = 1;
+  rows[64 + 7] = 2;
+  request.direction = folder.file("d.npy");
+  write_npy(request.direction, rows.data(), {2, 64});
+  request.channels.clear();
+  request.batch = 1;
+  const MakeResult result = visualize(request);
+  ASSERT_EQ(result.pictures.size(), 2u);
+  EXPECT_EQ(result.pictures[1].title, "block3.relu direction 1");
+  EXPECT_LT((result.pictures[0].image - channel.pictures[0].image).abs().max().item<double>(), 1e-3);
+  write_npy(request.direction, rows.data(), {4, 32});
+  test::expect_error(ErrorKind::kInvalidInput, request.direction + ": holds [4,32]; the layer has 64 channels",
+                     [&] { visualize(request); });
+}
+
+TEST(Visualize, DiversePicturesHaveLessInCommon) {
+  VisualizeRequest request = small_request("");
+  request.targets = {"2"};
+  request.make.steps = 24;
+  request.diversity = 3;
+  request.diversity_layer = "block3.relu";
+  const auto common = [&](double weight) {
+    request.diversity_weight = weight;
+    const MakeResult result = visualize(request);
+    EXPECT_EQ(result.pictures.size(), 3u);
+    // What the pictures have in common by the network's own account, through a run of no steps.
+    const LoadedModel model = load_model(request.make.model);
+    Recipe recipe = result.pictures[0].recipe;
+    recipe.stages = {recipe.stages[0]};
+    recipe.stages[0].steps = 0;
+    recipe.parameterization = "pixels";
+    recipe.transformations.clear();
+    SynthesisContext context{model.network, model.card};
+    context.pictures["start"] =
+        at::stack({result.pictures[0].image, result.pictures[1].image, result.pictures[2].image});
+    double sum = 0;
+    for (const double v : synthesize(recipe, context).terms.at("diversity:layer=block3.relu")) sum -= v;
+    return sum;
+  };
+  EXPECT_LT(common(1000), common(1e-9) - 0.01);
+}
+
+// A film goes in: as many frames as asked for, each from the one before.
+TEST(Dream, ZoomsFrameByFrame) {
+  const test::TemporaryFolder folder;
+  DreamRequest request;
+  request.make.model.path = kModel;
+  request.make.size = 64;
+  request.make.steps = 4;
+  request.make.output = folder.path();
+  request.inputs = {kPicture};
+  request.layer = "block2.relu";
+  request.zoom_frames = 3;
+  const MakeResult result = dream(request);
+  ASSERT_EQ(result.pictures.size(), 3u);
+  ASSERT_EQ(result.film_files.size(), 1u);
+  VideoReader film(folder.file(result.film_files[0]));
+  Image frame;
+  int count = 0;
+  while (film.next(frame)) ++count;
+  EXPECT_EQ(count, 3);
+  EXPECT_FALSE(at::equal(result.pictures[1].image, result.pictures[2].image));
+}
+
+TEST(Dream, FollowsAGuide) {
+  DreamRequest request;
+  request.make.model.path = kModel;
+  request.make.size = 64;
+  request.inputs = {kPicture};
+  request.guide = kPicture;
+  request.layer = "block2.relu";
+  const MakeResult result = dream(request);
+  EXPECT_GT(result.pictures.at(0).objective, result.pictures.at(0).objective_start);
+  request.channel = 3;
+  test::expect_error(ErrorKind::kUsage, "dream: a guide or a channel, not both", [&] { dream(request); });
+}
+
+// Without steps nothing changes but the rounding of octaves, also when the network would see parts.
+TEST(Dream, OfNoStepsIsThePicture) {
+  const test::TemporaryFolder folder;
+  DreamRequest request;
+  request.make.model.path = kModel;
+  request.inputs = {kPicture};
+  request.layer = "block2.relu";
+  request.make.tile = 64;
+  Recipe recipe = find_recipe("deepdream").recipe;
+  for (RecipeStage& stage : recipe.stages) stage.steps = 0;
+  request.make.recipe = folder.write("still.json", recipe_text(recipe));
+  const MadePicture made = dream(request).pictures.at(0);
+  const Image source = decode_image(kPicture);
+  double worst = 0;
+  for (int y = 0; y < source.height; ++y) {
+    for (int x = 0; x < source.width; ++x) {
+      for (int c = 0; c < 3; ++c) {
+        worst = std::max(worst, std::abs(made.image[c][y][x].item<double>() - source.at(x, y)[c] / 255.0));
+      }
+    }
+  }
+  EXPECT_LT(worst, 1e-6);
+}
+
+// The code of a picture, stored and read back, is inverted as the picture itself is.
+TEST(Invert, StoredCodesAreThoseOfPictures) {
+  const test::TemporaryFolder folder;
+  InvertRequest request;
+  request.make.model.path = kModel;
+  request.make.steps = 60;
+  request.inputs = {kPicture};
+  request.layers = {"block1.relu"};
+  const MadePicture of_picture = invert(request).pictures.at(0);
+  EXPECT_GT(of_picture.feature_error, 0);
+  EXPECT_NEAR(of_picture.feature_error, std::sqrt(-of_picture.objective), 1e-9);
+  const LoadedModel model = load_model(request.make.model);
+  const Picture picture = load_picture(kPicture, "p", model);
+  const LayerTable layers(model.network, {picture.input.sizes().vec()});
+  Request capture;
+  capture.capture = {layers.find("block1.relu")};
+  const Tensor code = model.network.run({picture.input}, capture).at(capture.capture[0]).contiguous();
+  request.inputs.clear();
+  request.code = folder.file("code.npy");
+  write_npy(request.code, code.data_ptr<float>(), code.sizes().vec());
+  const MadePicture of_code = invert(request).pictures.at(0);
+  EXPECT_TRUE(at::equal(of_code.image, of_picture.image));
+  EXPECT_EQ(of_code.image.sizes(), (Shape{3, 128, 128}));
 }
 
 }  // namespace

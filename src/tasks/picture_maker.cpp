@@ -14,6 +14,7 @@
 #include "tasks/card_json.h"
 #include "tasks/recipe_json.h"
 #include "tasks/run_model.h"
+#include "tasks/run_recorder.h"
 
 namespace pellucid {
 
@@ -21,6 +22,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr int kAtlasCell = 96;
 constexpr int64_t kOpenSize = 224;  ///< For models that leave their input size open.
 
 Shape input_shape(const ModelCard& card, int64_t width, int64_t height) {
@@ -32,8 +34,8 @@ class PartProgress final : public Progress {
  public:
   PartProgress(Progress* whole, size_t index, size_t count, std::string what)
       : whole_(whole), index_(static_cast<double>(index)), count_(static_cast<double>(count)), what_(std::move(what)) {}
-  void report(double done, double total, const std::string&) override {
-    if (whole_) whole_->report(index_ + (total > 0 ? done / total : 0), count_, what_);
+  void report(double done, double total, const std::string& what) override {
+    if (whole_) whole_->report(index_ + (total > 0 ? done / total : 0), count_, what_ + ": " + what);
   }
   void check() const override {
     if (whole_) whole_->check();
@@ -74,6 +76,30 @@ double high_frequencies_of(const Tensor& image) {
   return (power * (fy.square() + fx.square()).sqrt().gt(0.25)).sum().item<double>() / all;
 }
 
+/// By how much a recipe's picture is larger than what counts of it; the middle is kept.
+int64_t inner_pixels(const Recipe& recipe) {
+  int64_t sum = 0;
+  for (const std::string& text : recipe.transformations) {
+    const PartCall call = PartCall::parse(PartKind::kTransformation, text);
+    if (call.info->id != "jitter") continue;
+    const ParamMap params = call.info->complete(call.params);
+    int64_t pixels = 0;
+    if (params.at("inner") == "true" && parse_int(params.at("pixels"), pixels)) sum += pixels;
+  }
+  return sum;
+}
+
+/// A picture [3,H,W] enlarged about its middle, [1,3,H,W].
+Tensor enlarged(const Tensor& image, double zoom) {
+  const auto side = [&](int64_t n) { return std::llround(static_cast<double>(n) * zoom); };
+  const int64_t height = image.size(1), width = image.size(2);
+  const Tensor large = at::upsample_bilinear2d(image.unsqueeze(0), {side(height), side(width)}, false);
+  return large.narrow(2, (large.size(2) - height) / 2, height)
+      .narrow(3, (large.size(3) - width) / 2, width)
+      .clamp(0, 1)
+      .contiguous();
+}
+
 std::string rounded(double x, double unit = 100) { return number_text(std::round(x * unit) / unit); }
 std::string percent(double share) { return rounded(100 * share, 10) + " %"; }
 
@@ -90,6 +116,7 @@ nlohmann::ordered_json made_json(const MadePicture& p) {
   j["objective_start"] = p.objective_start;
   j["objective"] = p.objective;
   j["robust_objective"] = p.robust_objective;
+  if (p.feature_error >= 0) j["feature_error"] = p.feature_error;
   j["saturation"] = p.saturation;
   j["high_frequencies"] = p.high_frequencies;
   if (!p.classes_before.empty()) {
@@ -108,6 +135,8 @@ nlohmann::ordered_json made_json(const MadePicture& p) {
   if (!p.notes.empty()) j["notes"] = p.notes;
   if (!p.image_file.empty()) j["image"] = p.image_file;
   if (!p.values_file.empty()) j["values"] = p.values_file;
+  if (!p.snapshot_files.empty()) j["snapshots"] = p.snapshot_files;
+  if (!p.film_file.empty()) j["film"] = p.film_file;
   j["recipe"] = recipe_json(p.recipe);
   return j;
 }
@@ -167,6 +196,7 @@ void PictureMaker::fit(Recipe& recipe) const {
   recipe.height = height_;
   if (options_.steps > 0) scale_steps(recipe, options_.steps);
   recipe.seed = options_.seed;
+  if (options_.tile > 0) recipe.tile = options_.tile;
 }
 
 Recipe PictureMaker::recipe(const std::string& fallback, const std::string& family) const {
@@ -188,6 +218,7 @@ Recipe PictureMaker::stored(Recipe recipe) const {
   }
   if (options_.steps > 0) scale_steps(recipe, options_.steps);
   if (options_.seed > 0) recipe.seed = options_.seed;
+  if (options_.tile > 0) recipe.tile = options_.tile;
   return recipe;
 }
 
@@ -207,28 +238,69 @@ std::string PictureMaker::file(const std::string& name) const {
   return (fs::u8path(options_.output) / fs::u8path(name)).string();
 }
 
-MadePicture PictureMaker::make(const PictureJob& job, size_t index, size_t count) {
+std::map<std::string, SecondNetwork> PictureMaker::networks(const Recipe& recipe) {
+  std::map<std::string, SecondNetwork> found;
+  for (const std::string& path : networks_of(recipe)) {
+    auto model = second_models_.find(path);
+    if (model == second_models_.end()) {
+      ModelOptions options;
+      options.path = path;
+      options.device = options_.model.device;
+      options.precision = options_.model.precision;
+      model = second_models_.emplace(path, load_model(options)).first;
+    }
+    found.emplace(path, SecondNetwork{model->second.network, model->second.card});
+  }
+  return found;
+}
+
+std::vector<MadePicture> PictureMaker::make(const PictureJob& job, size_t index, size_t count) {
   PartProgress part(progress_, index, count, job.title);
-  MadePicture made;
-  made.name = job.name;
-  made.title = job.title;
-  made.recipe = job.recipe;
-  made.class_index = job.class_index;
+  RunRecorder recorder(options_, job, model_);
+  SynthesisContext context{model_.network, model_.card, job.pictures, job.tensors, &part, {}, networks(job.recipe)};
+  recorder.attach(context);
   const auto start = std::chrono::steady_clock::now();
-  const SynthesisResult result = synthesize(job.recipe, {model_.network, model_.card, job.pictures, {}, &part, {}});
-  made.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  made.image = result.image[0].contiguous();
+  const SynthesisResult result = synthesize(job.recipe, context);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  interrupted_ = result.interrupted;
+  std::vector<MadePicture> pictures;
+  for (int64_t b = 0; b < std::max<int64_t>(1, static_cast<int64_t>(job.batch.size())); ++b) {
+    MadePicture made = made_from(job, result, b);
+    made.seconds = seconds / static_cast<double>(result.image.size(0));
+    recorder.finish(made, b);
+    pictures.push_back(std::move(made));
+  }
+  return pictures;
+}
+
+MadePicture PictureMaker::made_from(const PictureJob& job, const SynthesisResult& result, int64_t b) {
+  const auto at_b = static_cast<size_t>(b);
+  MadePicture made;
+  made.name = job.batch.empty() ? job.name : job.batch[at_b].name;
+  made.title = job.batch.empty() ? job.title : job.batch[at_b].title;
+  made.class_index = job.batch.empty() ? job.class_index : job.batch[at_b].class_index;
+  made.recipe = job.recipe;
+  const Tensor whole = result.image[b];
+  const int64_t inner = inner_pixels(job.recipe);
+  made.image =
+      whole.narrow(1, inner / 2, whole.size(1) - inner).narrow(2, inner / 2, whole.size(2) - inner).contiguous();
   // A single objective is reported in its own unit; only the sign says whether it was to fall.
-  const double unit = job.recipe.objectives.size() == 1 ? std::abs(job.recipe.objectives[0].weight) : 1;
-  made.objective_start = result.objective_start[0] / unit;
-  made.objective = result.objective[0] / unit;
-  made.robust_objective = result.robust_objective[0] / unit;
+  std::vector<double> weights;
+  for (const WeightedPart& part : job.recipe.objectives) {
+    if (part.picture < 0 || part.picture == b) weights.push_back(std::abs(part.weight));
+  }
+  const double unit = weights.size() == 1 && weights[0] > 0 ? weights[0] : 1;
+  made.objective_start = result.objective_start[at_b] / unit;
+  made.objective = result.objective[at_b] / unit;
+  made.robust_objective = result.robust_objective[at_b] / unit;
   made.steps = result.steps;
   if (!result.problem.empty()) made.notes.push_back("stopped early: " + result.problem);
   if (result.interrupted) made.notes.emplace_back("interrupted: the picture is not finished");
-  interrupted_ = result.interrupted;
   if (!(made.objective > made.objective_start)) {
     made.notes.emplace_back("the objective did not rise: the unit may be dead for such pictures");
+  }
+  for (const auto& [text, values] : result.terms) {
+    if (text.rfind("match:", 0) == 0) made.feature_error = std::sqrt(std::max(0.0, -values[at_b]));
   }
   judge(made);
   if (job.is_attack) {
@@ -278,22 +350,39 @@ MakeResult PictureMaker::run(const std::vector<PictureJob>& jobs) {
   if (!options_.output.empty()) make_folder(options_.output);
   MakeResult result;
   result.notes = model_.card.notes;
+  std::vector<PictureJob> done;
   for (size_t i = 0; i < jobs.size() && !interrupted_; ++i) {
-    MadePicture made = make(jobs[i], i, jobs.size());
-    if (!options_.output.empty()) {
-      made.image_file = made.name + ".png";
-      made.values_file = made.name + ".npy";
-      save_png(file(made.image_file), image_from_display(made.image));
-      write_npy(file(made.values_file), made.image.data_ptr<float>(), made.image.sizes().vec());
+    bool first = true;
+    PictureJob job = jobs[i];
+    if (job.zoom > 0 && !result.pictures.empty()) {
+      job.pictures["start"] = enlarged(result.pictures.back().image, job.zoom);
     }
-    result.pictures.push_back(std::move(made));
+    for (MadePicture& made : make(job, i, jobs.size())) {
+      save(made);
+      done.push_back(jobs[i]);
+      done.back().new_row = jobs[i].new_row && first;
+      if (!first) done.back().source = Tensor();
+      result.pictures.push_back(std::move(made));
+      first = false;
+    }
   }
   result.interrupted = interrupted_;
-  write(result, jobs);
+  write(result, done);
+  if (!interrupted_) {
+    for (const PictureJob& job : jobs) RunRecorder::forget(options_, job);
+  }
   return result;
 }
 
-void PictureMaker::add_cells(ContactSheet& sheet, const MadePicture& made, const PictureJob& job) {
+void PictureMaker::save(MadePicture& made) const {
+  if (options_.output.empty()) return;
+  made.image_file = made.name + ".png";
+  made.values_file = made.name + ".npy";
+  save_png(file(made.image_file), image_from_display(made.image));
+  write_npy(file(made.values_file), made.image.data_ptr<float>(), made.image.sizes().vec());
+}
+
+void PictureMaker::add_cells(ContactSheet& sheet, const MadePicture& made, const PictureJob& job) const {
   if (job.source.defined()) {
     SheetCell cell;
     cell.image = image_from_display(job.source[0]);
@@ -317,7 +406,8 @@ void PictureMaker::add_cells(ContactSheet& sheet, const MadePicture& made, const
   if (job.is_attack) {
     for (const Prediction& c : made.classes) cell.lines.push_back(c.label + "  " + percent(c.probability));
   } else {
-    cell.lines.push_back(job.source.defined() ? made.recipe.name : job.subtitle);
+    if (!atlas_) cell.lines.push_back(job.source.defined() ? made.recipe.name : job.subtitle);
+    if (made.feature_error >= 0) cell.lines.push_back("feature error " + percent(made.feature_error));
     cell.lines.push_back(made.class_index >= 0 ? "logit " + rounded(made.score) + ", probability " +
                                                      percent(made.probability) + ", rank " + std::to_string(made.rank)
                                                : "objective " + rounded(made.objective_start, 1000) + " -> " +
@@ -329,6 +419,7 @@ void PictureMaker::add_cells(ContactSheet& sheet, const MadePicture& made, const
 void PictureMaker::write(MakeResult& result, const std::vector<PictureJob>& jobs) {
   ContactSheet sheet;
   sheet.title = "pellucid " + verb_;
+  if (atlas_) sheet.min_cell_px = kAtlasCell;
   sheet.subtitle = fs::u8path(model_.path).filename().string();
   for (size_t i = 0; i < result.pictures.size(); ++i) {
     const MadePicture& p = result.pictures[i];
@@ -339,6 +430,9 @@ void PictureMaker::write(MakeResult& result, const std::vector<PictureJob>& jobs
   json["verb"] = verb_;
   json["model"] = {{"path", model_.path}, {"sha256", model_.hash()}};
   json["card"] = card_json(model_.card);
+  for (const auto& [path, model] : second_models_) {
+    json["networks"].push_back({{"path", path}, {"sha256", model.hash()}});
+  }
   json["device"] = options_.model.device;
   if (result.interrupted) json["interrupted"] = true;
   json["notes"] = result.notes;

@@ -8,7 +8,13 @@
 
 namespace pellucid {
 
-/// One picture to be made.
+/// One picture of a batch.
+struct BatchItem {
+  std::string name, title;
+  int64_t class_index = -1;
+};
+
+/// One run: a picture, or a batch of them.
 struct PictureJob {
   std::string name;   ///< Of its files.
   std::string title;  ///< On the sheet.
@@ -16,9 +22,12 @@ struct PictureJob {
   Recipe recipe;
   int64_t class_index = -1;
   std::map<std::string, Tensor> pictures;  ///< What the recipe refers to, in display range.
+  std::map<std::string, Tensor> tensors;   ///< Other tensors that it refers to.
   Tensor source;                           ///< [1,3,H,W], shown before the result.
   bool is_attack = false;                  ///< Results are compared with `source`, and the change is shown.
   bool new_row = false;
+  double zoom = 0;               ///< Begins with the picture before, enlarged by this about its middle; 0: does not.
+  std::vector<BatchItem> batch;  ///< One for each picture of the recipe's batch; empty: one picture, as above.
 };
 
 /// A recipe of a family and the weight of its objective.
@@ -44,15 +53,23 @@ class PictureMaker {
 
   /// Stops early when cancelled, with the pictures that are there.
   MakeResult run(const std::vector<PictureJob>& jobs);
+  /// Pictures of a sheet for many: as small as they are.
+  void set_atlas() { atlas_ = true; }
+  const LoadedModel& model() const { return model_; }
+  Progress* progress() const { return progress_; }
 
  private:
   void fit(Recipe& recipe) const;
-  MadePicture make(const PictureJob& job, size_t index, size_t count);
+  std::vector<MadePicture> make(const PictureJob& job, size_t index, size_t count);
+  MadePicture made_from(const PictureJob& job, const SynthesisResult& result, int64_t b);
+  void save(MadePicture& made) const;
   void judge(MadePicture& made);
   std::vector<Prediction> ranking(const Tensor& display);
-  static void add_cells(ContactSheet& sheet, const MadePicture& made, const PictureJob& job);
+  void add_cells(ContactSheet& sheet, const MadePicture& made, const PictureJob& job) const;
   void write(MakeResult& result, const std::vector<PictureJob>& jobs);
   std::string file(const std::string& name) const;
+  /// The second networks of a recipe, from the files that it names; each is loaded once.
+  std::map<std::string, SecondNetwork> networks(const Recipe& recipe);
 
   std::string verb_;
   const MakeOptions& options_;
@@ -60,7 +77,9 @@ class PictureMaker {
   Progress* progress_;
   int64_t width_ = 0, height_ = 0;
   LayerTable layers_;
+  std::map<std::string, LoadedModel> second_models_;
   bool interrupted_ = false;
+  bool atlas_ = false;
 };
 
 /// What the model sees of a picture, [1,3,H,W] in display range.

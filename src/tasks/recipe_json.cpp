@@ -19,7 +19,10 @@ constexpr int64_t kMaxBytes = int64_t{16} << 20;
 
 Json weighted_json(const std::vector<WeightedPart>& parts) {
   Json list = Json::array();
-  for (const WeightedPart& p : parts) list.push_back({{"weight", p.weight}, {"part", p.part}});
+  for (const WeightedPart& p : parts) {
+    list.push_back({{"weight", p.weight}, {"part", p.part}});
+    if (p.picture >= 0) list.back()["picture"] = p.picture;
+  }
   return list;
 }
 
@@ -56,6 +59,7 @@ class ObjectReader {
       WeightedPart part;
       reader("weight", part.weight);
       reader("part", part.part);
+      reader("picture", part.picture);
       reader.finish();
       field.push_back(part);
     }
@@ -118,9 +122,11 @@ Json recipe_json(const Recipe& recipe) {
   json["width"] = recipe.width;
   json["height"] = recipe.height;
   json["batch"] = recipe.batch;
+  json["views"] = recipe.views;
   json["seed"] = std::to_string(recipe.seed);  // does not fit the numbers of every reader of JSON
   json["redirect_until"] = recipe.redirect_until;
   json["carry"] = recipe.carry;
+  json["tile"] = recipe.tile;
   json["judge_every"] = recipe.judge_every;
   return json;
 }
@@ -147,12 +153,14 @@ Recipe recipe_from_json(const Json& json, const std::string& name) {
   read("width", recipe.width);
   read("height", recipe.height);
   read("batch", recipe.batch);
+  read("views", recipe.views);
   read("seed", seed);
   int64_t number = 0;
   if (!parse_int(seed, number) || number < 0) throw_invalid(name + ": 'seed' must be an integer >= 0 as a string");
   recipe.seed = static_cast<uint64_t>(number);
   read("redirect_until", recipe.redirect_until);
   read("carry", recipe.carry);
+  read("tile", recipe.tile);
   read("judge_every", recipe.judge_every);
   read.finish();
   try {
@@ -180,7 +188,11 @@ std::vector<Recipe> load_recipes(const std::string& path) {
   std::vector<Recipe> found;
   if (json["pictures"].is_array()) {
     for (const Json& picture : json["pictures"]) {
-      if (picture.is_object() && picture.contains("recipe")) found.push_back(recipe_from_json(picture["recipe"], name));
+      if (!picture.is_object() || !picture.contains("recipe")) continue;
+      Recipe recipe = recipe_from_json(picture["recipe"], name);
+      // Pictures of one batch have one recipe, which makes them all.
+      const bool again = recipe.batch > 1 && !found.empty() && recipe_text(found.back()) == recipe_text(recipe);
+      if (!again) found.push_back(std::move(recipe));
     }
   }
   if (found.empty()) throw_invalid(name + ": holds no recipe");

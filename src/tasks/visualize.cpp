@@ -1,7 +1,10 @@
+#include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "pellucid/error.h"
 #include "pellucid/make_pictures.h"
+#include "pellucid/npy.h"
 #include "pellucid/text.h"
 #include "tasks/picture_maker.h"
 
@@ -18,13 +21,18 @@ struct Wish {
 
 class Wishes {
  public:
-  Wishes(const VisualizeRequest& request, const LoadedModel& model, const PictureMaker& maker)
-      : request_(request), model_(model), maker_(maker) {}
+  Wishes(const VisualizeRequest& request, const PictureMaker& maker, int64_t num_directions)
+      : request_(request), model_(maker.model()), maker_(maker), num_directions_(num_directions) {}
 
   std::vector<Wish> all() const {
     std::vector<Wish> wishes;
     for (const std::string& text : request_.targets) wishes.push_back(of_target(text));
-    if (!request_.layer.empty()) {
+    if (!request_.direction.empty()) {
+      if (request_.layer.empty() || !request_.channels.empty()) {
+        throw_usage("a direction is one of a layer (--layer NAME) and stands instead of channels");
+      }
+      for (int64_t k = 0; k < num_directions_; ++k) wishes.push_back(of_direction(k));
+    } else if (!request_.layer.empty()) {
       if (request_.channels.empty()) throw_usage("layer needs channels (--channels 3,17 or 0-7)");
       for (const int64_t channel : channels())
         wishes.push_back(of_channel(request_.layer, channel, request_.neuron, ""));
@@ -87,9 +95,23 @@ class Wishes {
     return wish;
   }
 
-  /// "3,17" and "0-7".
+  Wish of_direction(int64_t k) const {
+    const std::string layer = maker_.layers().layer(maker_.layers().find(request_.layer)).name;
+    Wish wish;
+    wish.title = layer + " direction" + (num_directions_ > 1 ? " " + std::to_string(k) : "");
+    wish.name = file_name_from(wish.title);
+    wish.objective = "direction:layer=" + layer + ",direction=direction" + std::to_string(k);
+    return wish;
+  }
+
+  /// "3,17", "0-7" and "all".
   std::vector<int64_t> channels() const {
     std::vector<int64_t> list;
+    if (request_.channels == "all") {
+      const Shape& shape = maker_.layers().layer(maker_.layers().find(request_.layer)).shape;
+      for (int64_t c = 0; shape.size() > 1 && c < shape[1]; ++c) list.push_back(c);
+      return list;
+    }
     for (const std::string& piece : split(request_.channels, ',')) {
       const std::string part = trim(piece);
       const size_t dash = part.find('-');
@@ -108,51 +130,177 @@ class Wishes {
   const VisualizeRequest& request_;
   const LoadedModel& model_;
   const PictureMaker& maker_;
+  int64_t num_directions_;
 };
 
-std::vector<PictureJob> jobs_of(const VisualizeRequest& request, const PictureMaker& maker,
-                                const std::vector<Wish>& wishes) {
-  std::vector<PictureJob> jobs;
-  std::set<std::string> used;
-  const auto add = [&](const Wish& wish, Recipe recipe, double weight, const std::string& about, bool new_row) {
-    const uint64_t first = recipe.seed;
-    for (int64_t i = 0; i < request.count; ++i) {
-      PictureJob job;
-      job.recipe = recipe;
-      job.recipe.objectives = {{weight, wish.objective}};
-      job.recipe.seed = first + static_cast<uint64_t>(i);
-      job.title = wish.title;
-      job.subtitle = about;
-      job.class_index = wish.class_index;
-      job.new_row = new_row && i == 0;
-      std::string name = wish.name;
-      if (request.ladder) name += "." + file_name_from(recipe.name);
-      if (request.count > 1) name += ".seed" + std::to_string(job.recipe.seed);
-      job.name = name;
-      for (int n = 2; !used.insert(job.name).second; ++n) job.name = name + "-" + std::to_string(n);
-      jobs.push_back(std::move(job));
+/// The rows [K,C] of a .npy file of one direction or several.
+Tensor directions_of(const std::string& path, const PictureMaker& maker, const std::string& layer) {
+  const NpyArray array = read_npy(path);
+  const Shape& shape = maker.layers().layer(maker.layers().find(layer)).shape;
+  const int64_t channels = shape.size() > 1 ? shape[1] : 0;
+  if (array.shape.empty() || array.shape.size() > 2 || array.shape.back() != channels) {
+    throw_invalid(printable(path) + ": holds " + shape_text(array.shape) + "; the layer has " +
+                  std::to_string(channels) + " channels");
+  }
+  const Tensor all = at::tensor(array.floats()).view({-1, channels});
+  if (!at::isfinite(all).all().item<bool>()) throw_invalid(printable(path) + ": holds numbers that are not finite");
+  return all;
+}
+
+/// Turns wishes into runs: each with a recipe, several in one batch where nothing speaks against it.
+class Planner {
+ public:
+  Planner(const VisualizeRequest& request, const PictureMaker& maker, Tensor directions)
+      : request_(request), maker_(maker), directions_(std::move(directions)) {}
+
+  std::vector<PictureJob> jobs(const std::vector<Wish>& wishes) {
+    if (request_.ladder) {
+      for (const Wish& wish : wishes) climb(wish);
+      return std::move(jobs_);
     }
+    const WeightedRecipe chosen = maker_.choose("lucid", "visualize");
+    if (request_.diversity > 1) {
+      for (const Wish& wish : wishes) diverse(wish, chosen);
+      return std::move(jobs_);
+    }
+    std::vector<Single> singles;
+    for (const Wish& wish : wishes) {
+      for (const double sign : signs()) {
+        for (int64_t i = 0; i < request_.count; ++i) singles.push_back({wish, sign, i});
+      }
+    }
+    const int64_t most = batch_size(chosen.recipe, static_cast<int64_t>(singles.size()));
+    for (size_t at = 0; at < singles.size(); at += static_cast<size_t>(most)) {
+      const size_t end = std::min(singles.size(), at + static_cast<size_t>(most));
+      add(std::vector<Single>(singles.begin() + static_cast<ptrdiff_t>(at),
+                              singles.begin() + static_cast<ptrdiff_t>(end)),
+          chosen);
+    }
+    return std::move(jobs_);
+  }
+
+ private:
+  struct Single {
+    Wish wish;
+    double sign = 1;
+    int64_t index = 0;  ///< Of several with other seeds.
   };
-  for (const Wish& wish : wishes) {
-    if (!request.ladder) {
-      const Recipe recipe = maker.recipe("lucid", "visualize");
-      add(wish, recipe, 1, recipe.name, false);
-      continue;
+
+  std::vector<double> signs() const { return request_.negative ? std::vector<double>{1, -1} : std::vector<double>{1}; }
+
+  int64_t batch_size(const Recipe& recipe, int64_t wanted) const {
+    // Pictures with seeds of their own are those of single runs; so are the large ones, which fill a pass alone.
+    if (!maker_.model().network.batches_safely()) return 1;
+    if (request_.count > 1 || PartCall::parse(PartKind::kOptimizer, recipe.optimizer).info->id == "lbfgs") return 1;
+    int64_t most = request_.batch;
+    if (most == 0) {
+      const int64_t pixels = recipe.width * recipe.height;
+      most = std::clamp<int64_t>(kPixelsOfABatch / std::max<int64_t>(1, pixels), 1, 16);
     }
-    bool first = true;
+    return std::max<int64_t>(1, std::min(most, wanted));
+  }
+
+  std::string unique(const std::string& wanted) {
+    std::string name = wanted;
+    for (int n = 2; !used_.insert(name).second; ++n) name = wanted + "-" + std::to_string(n);
+    return name;
+  }
+  static std::string title(const Single& s) { return s.wish.title + (s.sign < 0 ? " negative" : ""); }
+  std::string name(const Single& s, const Recipe& recipe) const {
+    return s.wish.name + (s.sign < 0 ? ".negative" : "") + (request_.ladder ? "." + file_name_from(recipe.name) : "") +
+           (request_.count > 1 ? ".seed" + std::to_string(recipe.seed) : "");
+  }
+
+  PictureJob job_for(const Recipe& recipe) const {
+    PictureJob job;
+    job.recipe = recipe;
+    job.subtitle = recipe.name;
+    if (directions_.defined()) {
+      for (int64_t k = 0; k < directions_.size(0); ++k) job.tensors["direction" + std::to_string(k)] = directions_[k];
+    }
+    return job;
+  }
+
+  /// One run of several, or of one.
+  PictureJob& add(const std::vector<Single>& singles, const WeightedRecipe& chosen) {
+    PictureJob job = job_for(chosen.recipe);
+    const Single& first = singles.front();
+    job.recipe.seed += static_cast<uint64_t>(first.index);
+    job.recipe.batch = static_cast<int64_t>(singles.size());
+    job.recipe.objectives.clear();
+    for (size_t b = 0; b < singles.size(); ++b) {
+      const Single& s = singles[b];
+      const int64_t picture = singles.size() > 1 ? static_cast<int64_t>(b) : -1;
+      job.recipe.objectives.push_back({s.sign * chosen.weight, s.wish.objective, picture});
+      // What makes a class smallest is not a picture of it, but its rank there is worth knowing.
+      if (singles.size() > 1) job.batch.push_back({unique(name(s, job.recipe)), title(s), s.wish.class_index});
+    }
+    job.title = title(first);
+    job.class_index = first.wish.class_index;
+    job.name = singles.size() > 1 ? unique(job.batch.front().name + ".batch") : unique(name(first, job.recipe));
+    jobs_.push_back(std::move(job));
+    return jobs_.back();
+  }
+
+  void climb(const Wish& wish) {
+    bool new_row = true;
     for (const NamedRecipe& named : recipes()) {
       if (named.family != "visualize") continue;
-      add(wish, maker.recipe(named), named.weight, named.id + ": " + named.summary, first);
-      first = false;
+      for (const double sign : signs()) {
+        for (int64_t i = 0; i < request_.count; ++i) {
+          PictureJob& job = add({Single{wish, sign, i}}, {maker_.recipe(named), named.weight});
+          job.subtitle = named.id + ": " + named.summary;
+          job.new_row = new_row;
+          new_row = false;
+        }
+      }
     }
   }
-  return jobs;
-}
+
+  void diverse(const Wish& wish, const WeightedRecipe& chosen) {
+    for (const double sign : signs()) {
+      PictureJob& job =
+          add(std::vector<Single>(static_cast<size_t>(request_.diversity), Single{wish, sign, 0}), chosen);
+      job.recipe.objectives = {{sign * chosen.weight, wish.objective}};
+      const std::string layer = maker_.layers().layer(maker_.layers().find(request_.diversity_layer)).name;
+      const WeightedPart term{request_.diversity_weight, "diversity:layer=" + layer};
+      job.recipe.objectives.push_back(term);
+      job.new_row = true;
+      if (request_.diversity_weight == 0) job.recipe.objectives.back().weight = measured_weight(job, chosen.weight);
+    }
+  }
+
+  /// A fifth of what the objective reaches in a short run without, over what the pictures then have in common.
+  double measured_weight(const PictureJob& job, double weight) const {
+    Recipe pilot = job.recipe;
+    pilot.objectives.back().weight = 0;
+    pilot.stages = {pilot.stages.front()};
+    pilot.stages.front().steps = std::min<int64_t>(100, pilot.stages.front().steps);
+    const SynthesisResult result = synthesize(
+        pilot, {maker_.model().network, maker_.model().card, job.pictures, job.tensors, maker_.progress(), {}, {}});
+    double reached = 0, common = 0;
+    for (const double v : result.terms.at(pilot.objectives[0].part)) reached += std::abs(v * weight);
+    for (const double v : result.terms.at(pilot.objectives[1].part)) common += std::abs(v);
+    return common > 0 ? 0.2 * reached / common : 1;
+  }
+
+  static constexpr int64_t kPixelsOfABatch = 16 * 128 * 128;
+
+  const VisualizeRequest& request_;
+  const PictureMaker& maker_;
+  Tensor directions_;
+  std::set<std::string> used_;
+  std::vector<PictureJob> jobs_;
+};
 
 }  // namespace
 
 MakeResult visualize(const VisualizeRequest& request, Progress* progress) {
   if (request.count < 1) throw_usage("count must be an integer >= 1");
+  if (request.diversity < 1) throw_usage("diversity must be an integer >= 1");
+  if (request.diversity > 1 && (request.ladder || request.count > 1)) {
+    throw_usage("diversity is a batch of its own; it does not go with the ladder or a count");
+  }
   const bool from_file =
       request.make.recipe.size() > 5 && request.make.recipe.compare(request.make.recipe.size() - 5, 5, ".json") == 0;
   if (!from_file && !request.make.recipe.empty()) find_recipe(request.make.recipe, "visualize");
@@ -162,7 +310,15 @@ MakeResult visualize(const VisualizeRequest& request, Progress* progress) {
   if (!named) stored = load_recipes(request.make.recipe);
   const LoadedModel model = load_model(request.make.model);
   PictureMaker maker("visualize", request.make, model, progress);
-  if (named) return maker.run(jobs_of(request, maker, Wishes(request, model, maker).all()));
+  if (named) {
+    Tensor directions;
+    if (!request.direction.empty() && !request.layer.empty()) {
+      directions = directions_of(request.direction, maker, request.layer);
+    }
+    const Wishes wishes(request, maker, directions.defined() ? directions.size(0) : 0);
+    if (request.channels == "all") maker.set_atlas();
+    return maker.run(Planner(request, maker, directions).jobs(wishes.all()));
+  }
   std::vector<PictureJob> jobs;
   for (size_t i = 0; i < stored.size(); ++i) {
     if (stored[i].objectives.empty())
@@ -172,6 +328,12 @@ MakeResult visualize(const VisualizeRequest& request, Progress* progress) {
     job.title = stored[i].objectives.front().part;
     job.subtitle = stored[i].name;
     job.name = file_name_from(job.title) + (stored.size() > 1 ? "." + std::to_string(i) : "");
+    for (int64_t b = 0; stored[i].batch > 1 && b < stored[i].batch; ++b) {
+      job.batch.push_back({job.name + "." + std::to_string(b), job.title, -1});
+      for (const WeightedPart& part : stored[i].objectives) {
+        if (part.picture == b) job.batch.back().title = part.part;
+      }
+    }
     jobs.push_back(std::move(job));
   }
   return maker.run(jobs);
