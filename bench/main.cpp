@@ -16,6 +16,7 @@
 #include "pellucid/attribution.h"
 #include "pellucid/error.h"
 #include "perturbation_cams.h"
+#include "style.h"
 #include "synthesis.h"
 
 namespace {
@@ -247,6 +248,7 @@ int main(int argc, char** argv) {
       }
     }
     for (const Graph& graph : {vgg16(), resnet50(), resnet18(), mobilenet_v2()}) bench_occlusion(graph, options.filter);
+    bench_style(vgg16(), options.filter);
     bench_import(options);
     return 0;
   } catch (const std::exception& error) {

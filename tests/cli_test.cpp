@@ -138,7 +138,7 @@ TEST_F(Cli, CompletionScriptsAreAcceptedByTheirShells) {
 TEST_F(Cli, RefusesUnknownVerbsAndFlagsWithTheNearest) {
   bad({"explian"}, 2,
       "no verb 'explian'; the verbs are explain, predict, info, evaluate, axioms, visualize, invert, dream, "
-      "attack, stylize, recipes, methods, metrics, dataset, train, "
+      "texture, style, stylize, attack, recipes, methods, metrics, dataset, train, "
       "train-style, completion; did you mean "
       "'explain'?");
   bad({"explain", kModel, kPicture, "--methdo", "x"}, 2,

@@ -3,6 +3,7 @@
 // The verbs that make pictures with a network. Each turns a request into recipes (synthesis.h), runs them one after
 // the other and writes what came out.
 
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,12 @@ struct MakeOptions {
   std::string output;      ///< Folder; empty writes nothing.
 };
 
+/// What is said about a picture besides its objective; `start`, where there is one, for the picture before.
+struct Measure {
+  std::string name;
+  double value = 0;
+  double start = std::numeric_limits<double>::quiet_NaN();
+};
 /// A picture that was made.
 struct MadePicture {
   std::string name;   ///< Begins its files' names.
@@ -43,6 +50,7 @@ struct MadePicture {
   double feature_error = -1;               ///< For inversion: |a - a0| / |a0|, of the float picture; else negative.
   double saturation = 0;                   ///< Share of values below 0.02 or above 0.98.
   double high_frequencies = 0;  ///< Share of brightness power, mean apart, above a quarter of a cycle per pixel.
+  std::vector<Measure> measures;
   int64_t steps = 0;
   double seconds = 0;
   std::vector<std::string> notes;

@@ -80,6 +80,8 @@ struct Recipe {
   std::vector<std::string> gradient;
   std::string optimizer = "adam:rate=0.05";
   std::vector<std::string> after_step;
+  /// After-steps that happen once, to the finished picture: colors, cutting off.
+  std::vector<std::string> finish;
   std::vector<RecipeStage> stages{RecipeStage{}};
   PixelUnit unit = PixelUnit::kDisplay;
   int64_t width = 224, height = 224;  ///< Of the result, which is the last stage's.

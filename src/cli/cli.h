@@ -57,6 +57,8 @@ std::function<int(TerminalProgress&)> setup_invert(CLI::App& app, GlobalOptions&
 std::function<int(TerminalProgress&)> setup_dream(CLI::App& app, GlobalOptions& global);
 std::function<int(TerminalProgress&)> setup_attack(CLI::App& app, GlobalOptions& global);
 std::function<int(TerminalProgress&)> setup_recipes(CLI::App& app, GlobalOptions& global);
+std::function<int(TerminalProgress&)> setup_texture(CLI::App& app, GlobalOptions& global);
+std::function<int(TerminalProgress&)> setup_style(CLI::App& app, GlobalOptions& global);
 std::function<int(TerminalProgress&)> setup_completion(CLI::App& app, GlobalOptions& global);
 
 /// Flags for numbers that are read strictly: decimal, C locale, in range; anything else is an Error(kUsage).

@@ -1,6 +1,7 @@
 #include "cli/make_flags.h"
 
 #include <cmath>
+#include <cstdio>
 #include <iostream>
 
 #include "pellucid/error.h"
@@ -18,6 +19,13 @@ std::string recipe_help(const std::string& family) {
             std::to_string(named.paper.year);
   }
   return help;
+}
+
+/// Four digits.
+std::string short_number(double x) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.4g", x);
+  return text;
 }
 
 }  // namespace
@@ -59,6 +67,43 @@ void add_pictures(CLI::App& app, MakeOptions& make, std::vector<std::string>& in
   app.add_option("inputs", inputs, "Pictures, folders or globs")->required(required)->type_name("IMAGE...");
 }
 
+CLI::Option* add_numbers(CLI::App& app, const std::string& flag, std::vector<double>& field, const std::string& help) {
+  return app
+      .add_option_function<std::string>(
+          flag,
+          [&field, flag](const std::string& text) {
+            field.clear();
+            for (const std::string& piece : split(text, ',')) {
+              double number = 0;
+              if (!parse_double(trim(piece), number) || !(number >= 0)) {
+                throw_usage(flag.substr(2) + " is '" + printable(text) +
+                            "'; numbers >= 0 as 1 or 0.7,0.3 were expected");
+              }
+              field.push_back(number);
+            }
+          },
+          help)
+      ->type_name("LIST");
+}
+
+void add_texture_flags(CLI::App& app, TextureTerms& terms) {
+  app.add_option_function<std::string>(
+         "--layers", [&terms](const std::string& text) { terms.layers = split(text, ','); },
+         "Layers whose statistics are matched, a,b,c (default: the first rectified one and the last before each change "
+         "of resolution)")
+      ->type_name("LIST")
+      ->group("How");
+  add_numbers(app, "--layer-weights", terms.layer_weights, "One for each layer, relative (default: equal)")
+      ->group("How");
+  add_choice(app, "--statistics", terms.statistics, {"gram", "statistics"},
+             "Gram matrices, or means and deviations of channels (default gram)")
+      ->group("How");
+  add_choice(app, "--rescale", terms.rescale, {"none", "layer", "channel"},
+             "Divide activations by the style's mean (default " + terms.rescale + ")")
+      ->group("How");
+  app.add_flag("--average-pooling", terms.average_pooling, "In place of max pooling")->group("How");
+}
+
 int print_made_pictures(const MakeResult& result, const MakeOptions& make, const GlobalOptions& global) {
   const int status = result.interrupted ? static_cast<int>(ErrorKind::kInterrupted) : 0;
   if (global.json) {
@@ -86,6 +131,15 @@ int print_made_pictures(const MakeResult& result, const MakeOptions& make, const
   for (const std::string& film : result.film_files) std::cout << "film: " << printable(film) << "\n";
   std::cout << text_table({"  made large", "recipe", "start", "end", "probability", "rank", "s", "picture"}, rows,
                           terminal_width());
+  for (const MadePicture& p : result.pictures) {
+    std::vector<std::vector<std::string>> measures;
+    for (const Measure& m : p.measures) {
+      measures.push_back(
+          {"  " + printable(m.name, 80), std::isnan(m.start) ? "" : short_number(m.start), short_number(m.value)});
+    }
+    if (measures.empty()) continue;
+    std::cout << printable(p.name) << "\n" << text_table({"  measure", "start", "end"}, measures, terminal_width());
+  }
   if (!result.result_file.empty()) {
     std::cout << "written to " << printable(make.output) << "/" << result.sheet_file << ", " << result.result_file
               << "\n";

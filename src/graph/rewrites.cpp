@@ -7,6 +7,7 @@
 #include <set>
 
 #include "pellucid/error.h"
+#include "pellucid/text.h"
 
 namespace pellucid {
 
@@ -441,6 +442,27 @@ std::vector<Rewrite> exact_rewrites(const Graph& graph, uint64_t seed) {
     if (r.changed > 0) result.push_back(std::move(r));
   }
   return result;
+}
+
+Graph with_average_pooling(const Graph& graph) {
+  return rewrite("average-pooling", graph,
+                 [&](Rewriter& rewriter, const Node& node) {
+                   if (!is_op(node, "MaxPool")) return false;
+                   bool dilated = false;
+                   for (const int64_t d : node.integers("dilations", {})) dilated = dilated || d != 1;
+                   if (dilated || node.outputs.size() > 1) {
+                     throw_usage("average pooling: " + printable(node.name) + " of " + printable(graph.name) +
+                                 (dilated ? " has dilations" : " also gives the places of its maxima"));
+                   }
+                   Node average = node;
+                   average.op = "AveragePool";
+                   average.attributes.erase("dilations");
+                   average.attributes.erase("storage_order");
+                   average.attributes["count_include_pad"] = int64_t{0};
+                   rewriter.copy(average);
+                   return true;
+                 })
+      .graph;
 }
 
 Graph with_ignored_border(const Graph& graph, int64_t border, bool channels_first) {

@@ -36,6 +36,10 @@ Rewrite insert_rectifier_identity(const Graph& graph);
 /// All of the above that change anything.
 std::vector<Rewrite> exact_rewrites(const Graph& graph, uint64_t seed);
 
+/// Every MaxPool becomes an AveragePool of the same windows that does not count what lies outside of the map. Another
+/// function, for smoother pictures of texture and style (Gatys, Ecker, Bethge. NIPS 2015). Throws Error(kUsage) for one
+/// with dilations or whose second output is used.
+Graph with_average_pooling(const Graph& graph);
 /// The model on the inside of pictures that have `border` more pixels on every side, which it cuts away.
 Graph with_ignored_border(const Graph& graph, int64_t border, bool channels_first);
 /// The model after subtracting `shift`, which broadcasts to the input.

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "support/compare.h"
+#include "support/expect_error.h"
 #include "support/explainer.h"
 #include "support/layer_builder.h"
 
@@ -40,6 +41,24 @@ TEST(Rewrites, ScoresStayTheSameOnEveryFamilyOfNetworks) {
     }
   }
   EXPECT_EQ(seen.size(), 6u);
+}
+
+TEST(Rewrites, AveragePoolingDoesNotCountThePadding) {
+  test::LayerBuilder b(3);
+  b.node("MaxPool", "p", {"x"},
+         {{"kernel_shape", std::vector<int64_t>{3, 3}},
+          {"strides", std::vector<int64_t>{2, 2}},
+          {"pads", std::vector<int64_t>{1, 1, 1, 1}},
+          {"storage_order", int64_t{0}},
+          {"dilations", std::vector<int64_t>{1, 1}}});
+  const Graph graph = with_average_pooling(b.finish("p"));
+  const Tensor x = Random(4).normal({2, 3, 9, 8});
+  EXPECT_TRUE(within(output_of(graph, x), at::avg_pool2d(x, {3, 3}, {2, 2}, {1, 1}, false, false), {1e-12, 1e-12}));
+  test::LayerBuilder places(3);
+  places.graph.node("MaxPool", {"x"}, {"p", "where"}, {{"kernel_shape", std::vector<int64_t>{2, 2}}}, "pool");
+  places.graph.output("p");
+  test::expect_error(ErrorKind::kUsage, "average pooling: pool of net also gives the places of its maxima",
+                     [&] { with_average_pooling(places.graph.finish()); });
 }
 
 TEST(Rewrites, DoWhatTheyAreNamedAfter) {

@@ -55,6 +55,7 @@ class Look {
 
   /// `input` is what the network sees of `image`.
   void at(const Tensor& input, const Tensor& image) {
+    if (stage_.layers.empty()) return take(judge({}, image), 1);
     switch (stage_.tiles.kind) {
       case TilePlan::Kind::kWhole:
         return whole(input, image, 1);
@@ -180,7 +181,7 @@ Tensor transformed(const Stage& stage, const Tensor& image, const StepInfo& info
 }
 
 void check_stage(const Recipe& recipe, const Stage& stage) {
-  if (!stage.parameterization->is_pixels() && !stage.after_step.empty()) {
+  if (!stage.parameterization->is_pixels() && !(stage.after_step.empty() && stage.finish.empty())) {
     throw_usage("recipe: after-steps work on pixels; the parameterization must be pixels, not '" +
                 recipe.parameterization + "'");
   }
@@ -226,7 +227,11 @@ Stage make_stage(const Recipe& recipe, const RecipeStage& spec, const SynthesisC
   for (const std::string& text : spec.after_step.empty() ? recipe.after_step : spec.after_step) {
     stage.after_step.push_back(make_part(after_step_table(), PartKind::kAfterStep, text, scope));
   }
+  for (const std::string& text : recipe.finish) {
+    stage.finish.push_back(make_part(after_step_table(), PartKind::kAfterStep, text, scope));
+  }
   check_stage(recipe, stage);
+  if (stage.layers.empty()) return stage;  // the network is not asked
   stage.tiles = TilePlan::make(table, stage.layers, height, width, recipe.tile);
   const int64_t seen = stage.tiles.side + 2 * stage.tiles.margin;
   const bool tiled = stage.tiles.kind != TilePlan::Kind::kWhole;

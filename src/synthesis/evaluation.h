@@ -33,7 +33,7 @@ struct Stage {
   std::vector<std::unique_ptr<Transformation>> transformations;
   std::vector<std::unique_ptr<GradientStep>> gradient;
   std::unique_ptr<Optimizer> optimizer;
-  std::vector<std::unique_ptr<AfterStep>> after_step;
+  std::vector<std::unique_ptr<AfterStep>> after_step, finish;
   std::vector<ValueId> layers;
   bool fixed_size = false;  ///< The network has one input size up to the deepest layer.
   TilePlan tiles;

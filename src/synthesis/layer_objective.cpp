@@ -19,7 +19,16 @@ Tensor gram_matrix(const Tensor& a, const Tensor& mask) {
   const Tensor f = a.flatten(2);
   if (!mask.defined()) return at::matmul(f, f.transpose(1, 2)) / static_cast<double>(f.size(2));
   const Tensor m = mask_at(mask, a).flatten(2);
-  return at::matmul(f * m, f.transpose(1, 2)) / m.sum().clamp_min(1e-6);
+  const Tensor guided = f * m;
+  return at::matmul(guided, guided.transpose(1, 2)) / m.square().sum().clamp_min(1e-6);
+}
+
+std::pair<Tensor, Tensor> channel_moments(const Tensor& a, const Tensor& mask) {
+  const Tensor f = a.flatten(2);
+  const Tensor m = mask.defined() ? mask_at(mask, a).flatten(2) : at::ones({1, 1, f.size(2)}, f.options());
+  const Tensor share = m / m.sum().clamp_min(1e-6);
+  const Tensor mean = (f * share).sum(2);
+  return {mean, (((f - mean.unsqueeze(2)).square() * share).sum(2) + 1e-10).sqrt()};
 }
 
 }  // namespace pellucid

@@ -3,6 +3,7 @@
 // What objectives about activations share.
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "pellucid/error.h"
@@ -52,7 +53,10 @@ void describe(V& visit, LayerParams& p) {
 Tensor fitted_mask(const PartScope& scope, const std::string& owner, const std::string& name);
 /// The same at the size of activations [B,C,h,w].
 Tensor mask_at(const Tensor& mask, const Tensor& a);
-/// [B,C,C]: sum over positions of a a^T, divided by their number; with a mask, weighted by it.
+/// [B,C,C]: sum over positions of a a^T, divided by their number; with a mask m, sum of (m a)(m a)^T divided by that of
+/// m^2.
 Tensor gram_matrix(const Tensor& a, const Tensor& mask = {});
+/// Mean and standard deviation of each channel over positions, [B,C] each; with a mask, weighted by it.
+std::pair<Tensor, Tensor> channel_moments(const Tensor& a, const Tensor& mask = {});
 
 }  // namespace pellucid

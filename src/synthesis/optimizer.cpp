@@ -231,8 +231,9 @@ class Lbfgs final : public Optimizer {
     }
     // What rounding hides cannot be searched for.
     const double noise = (variables.front().scalar_type() == at::kDouble ? 1e-15 : 1e-7) * std::abs(here.loss);
-    if (!(-start.slope > noise)) return;
-    const double first = moves_.empty() ? p_.rate / std::sqrt(dot(direction, direction)) : 1;
+    const double norm = std::sqrt(dot(direction, direction));
+    const double first = moves_.empty() && norm > 0 ? p_.rate / norm : 1;
+    if (!(-start.slope * first > noise)) return;
     const Trial found = search(start, first, noise, [&](double length) {
       Trial t{length, 0, closure(moved(variables, direction, length))};
       t.slope = dot(t.at.gradients, direction);

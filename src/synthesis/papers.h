@@ -15,6 +15,8 @@ inline constexpr Paper kGatys2015{"gatys2015", "Gatys, Ecker, Bethge",
                                   "Texture Synthesis Using Convolutional Neural Networks", "NeurIPS", 2015};
 inline constexpr Paper kGatys2016{"gatys2016", "Gatys, Ecker, Bethge",
                                   "Image Style Transfer Using Convolutional Neural Networks", "CVPR", 2016};
+inline constexpr Paper kGatys2017{"gatys2017", "Gatys, Ecker, Bethge, Hertzmann, Shechtman",
+                                  "Controlling Perceptual Factors in Neural Style Transfer", "CVPR", 2017};
 inline constexpr Paper kGoodfellow2015{"goodfellow2015", "Goodfellow, Shlens, Szegedy",
                                        "Explaining and Harnessing Adversarial Examples", "ICLR", 2015};
 inline constexpr Paper kHuang2017{"huang2017", "Huang, Belongie",
@@ -39,6 +41,10 @@ inline constexpr Paper kMordvintsev2015{"mordvintsev2015", "Mordvintsev, Olah, T
                                         2015};
 inline constexpr Paper kOlah2017{"olah2017", "Olah, Mordvintsev, Schubert", "Feature Visualization", "Distill", 2017};
 inline constexpr Paper kOygaard2015{"oygaard2015", "Oygaard", "Visualizing GoogLeNet Classes", "auduno.com", 2015};
+inline constexpr Paper kPortilla2000{"portilla2000", "Portilla, Simoncelli",
+                                     "A Parametric Texture Model Based on Joint Statistics of Complex Wavelet "
+                                     "Coefficients",
+                                     "IJCV", 2000};
 inline constexpr Paper kSimonyan2014{"simonyan2014", "Simonyan, Vedaldi, Zisserman",
                                      "Deep Inside Convolutional Networks: Visualising Image Classification Models and "
                                      "Saliency Maps",

@@ -36,6 +36,8 @@ struct PartScope {
   /// A picture that the recipe refers to, at the size of the stage, [1 or batch,3,H,W]. Throws Error(kUsage) naming the
   /// owner when there is none of that name.
   Tensor picture(const std::string& owner, const std::string& name) const;
+  /// The same in its own proportions, its longer side `factor` times that of the stage.
+  Tensor scaled_picture(const std::string& owner, const std::string& name, double factor) const;
   Tensor tensor(const std::string& owner, const std::string& name) const;
   /// A second network that the recipe refers to (a generator, a denoiser, another classifier). Throws Error(kUsage)
   /// naming the owner when there is none of that name.
@@ -171,6 +173,7 @@ std::vector<PartEntry<Regularizer>> statistical_regularizers();
 std::vector<PartEntry<GradientStep>> gradient_steps();
 std::vector<PartEntry<Optimizer>> gradient_optimizers();
 std::vector<PartEntry<AfterStep>> pixel_after_steps();
+std::vector<PartEntry<AfterStep>> finishing_steps();
 
 const std::vector<PartEntry<Objective>>& objective_table();
 const std::vector<PartEntry<Parameterization>>& parameterization_table();

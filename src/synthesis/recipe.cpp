@@ -36,6 +36,7 @@ void for_each_part(const Recipe& recipe, const Visit& visit) {
   all(PartKind::kGradient, recipe.gradient);
   visit(PartKind::kOptimizer, recipe.optimizer);
   all(PartKind::kAfterStep, recipe.after_step);
+  all(PartKind::kAfterStep, recipe.finish);
   for (const RecipeStage& stage : recipe.stages) {
     if (!stage.optimizer.empty()) visit(PartKind::kOptimizer, stage.optimizer);
     all(PartKind::kAfterStep, stage.after_step);
@@ -189,6 +190,17 @@ Tensor PartScope::picture(const std::string& owner, const std::string& name) con
   if (found == context.pictures.end()) throw_usage(owner + ": no picture '" + printable(name) + "' was given");
   return resize_display(found->second.to(at::TensorOptions(context.network.dtype()).device(context.network.device())),
                         height, width);
+}
+
+Tensor PartScope::scaled_picture(const std::string& owner, const std::string& name, double factor) const {
+  const auto found = context.pictures.find(name);
+  if (found == context.pictures.end()) throw_usage(owner + ": no picture '" + printable(name) + "' was given");
+  const Tensor& picture = found->second;
+  const double longer = static_cast<double>(std::max(picture.size(2), picture.size(3)));
+  const double share = factor * static_cast<double>(std::max(height, width)) / longer;
+  const auto side = [&](int64_t n) { return std::max<int64_t>(1, std::llround(static_cast<double>(n) * share)); };
+  return resize_display(picture.to(at::TensorOptions(context.network.dtype()).device(context.network.device())),
+                        side(picture.size(2)), side(picture.size(3)));
 }
 
 Tensor PartScope::tensor(const std::string& owner, const std::string& name) const {

@@ -216,6 +216,9 @@ class Synthesizer {
   }
 
   void finish(const Stage& stage, TensorList& variables) {
+    for (const auto& part : stage.finish) {
+      variables.front().copy_(part->apply(variables.front(), at::zeros_like(variables.front()), {}));
+    }
     Evaluation plain = at(stage, variables, {}, Wanted::kPlain);
     if (!std::isfinite(plain.loss) || !all_finite({plain.image})) {
       if (!done()) result_.problem = problem(plain);
@@ -227,7 +230,6 @@ class Synthesizer {
     result_.best = result_.best.to(at::kCPU).to(at::kFloat);
     result_.start = result_.start.to(at::kCPU).to(at::kFloat);
     result_.objective = doubles(plain.objective);
-    result_.terms.clear();
     for (const auto& [text, value] : plain.terms) result_.terms[text] = doubles(value);
     result_.robust_objective = result_.objective;
     if (stage.transformations.empty() || done()) return;

@@ -57,7 +57,7 @@ const std::vector<PartEntry<Optimizer>>& optimizer_table() {
 }
 
 const std::vector<PartEntry<AfterStep>>& after_step_table() {
-  static const auto table = joined<AfterStep>({pixel_after_steps()});
+  static const auto table = joined<AfterStep>({pixel_after_steps(), finishing_steps()});
   return table;
 }
 

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cmath>
 #include <filesystem>
 
 #include "pellucid/error.h"
@@ -14,15 +13,6 @@ namespace {
 
 constexpr int64_t kLargestDream = 1024;
 constexpr double kFramesPerSecond = 12;
-
-Image fitted(const Image& photo, int64_t wanted) {
-  const int longer = std::max(photo.width, photo.height);
-  if (wanted == 0) wanted = std::min<int64_t>(longer, kLargestDream);
-  if (wanted == longer) return photo;
-  const double factor = static_cast<double>(wanted) / longer;
-  const auto side = [&](int n) { return std::max(1, static_cast<int>(std::lround(n * factor))); };
-  return resize(photo, side(photo.width), side(photo.height));
-}
 
 std::string frame_name(const std::string& name, int64_t frame) {
   std::string number = std::to_string(frame);
@@ -54,7 +44,7 @@ MakeResult dream(const DreamRequest& request, Progress* progress) {
   if (!request.guide.empty()) guide = display_from_image(decode_image(request.guide));
   std::vector<PictureJob> jobs;
   for (const Picture& picture : read_all_pictures(request.inputs, model)) {
-    const Image photo = fitted(picture.photo, request.make.size);
+    const Image photo = sized_photo(picture.photo, request.make.size, kLargestDream);
     PictureJob job;
     job.recipe = chosen.recipe;
     job.recipe.width = photo.width;

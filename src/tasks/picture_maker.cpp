@@ -130,6 +130,12 @@ nlohmann::ordered_json made_json(const MadePicture& p) {
     j["classes"].push_back(
         {{"index", c.index}, {"label", c.label}, {"logit", c.logit}, {"probability", c.probability}});
   }
+  for (const Measure& m : p.measures) {
+    nlohmann::ordered_json measure{{"name", m.name}};
+    if (!std::isnan(m.start)) measure["start"] = m.start;
+    measure["value"] = m.value;
+    j["measures"].push_back(measure);
+  }
   j["steps"] = p.steps;
   j["seconds"] = std::round(p.seconds * 1000) / 1000;
   if (!p.notes.empty()) j["notes"] = p.notes;
@@ -174,6 +180,15 @@ Image image_from_display(const Tensor& display) {
   Image image(static_cast<int>(bytes.size(1)), static_cast<int>(bytes.size(0)), 3);
   std::copy_n(bytes.data_ptr<uint8_t>(), image.pixels.size(), image.pixels.begin());
   return image;
+}
+
+Image sized_photo(const Image& photo, int64_t side, int64_t most) {
+  const int longer = std::max(photo.width, photo.height);
+  const auto wanted = static_cast<int>(side > 0 ? side : std::min<int64_t>(longer, most));
+  if (wanted == longer) return photo;
+  const double factor = static_cast<double>(wanted) / longer;
+  return resize(photo, std::max(1, static_cast<int>(std::lround(photo.width * factor))),
+                std::max(1, static_cast<int>(std::lround(photo.height * factor))));
 }
 
 PictureMaker::PictureMaker(std::string verb, const MakeOptions& options, const LoadedModel& model, Progress* progress)
@@ -303,6 +318,7 @@ MadePicture PictureMaker::made_from(const PictureJob& job, const SynthesisResult
     if (text.rfind("match:", 0) == 0) made.feature_error = std::sqrt(std::max(0.0, -values[at_b]));
   }
   judge(made);
+  if (job.measure && !interrupted_ && result.problem.empty()) job.measure(job, made);
   if (job.is_attack) {
     const Tensor change = made.image.to(at::kDouble) - job.source[0].to(at::kDouble);
     made.change_max = change.abs().max().item<double>();
@@ -350,6 +366,7 @@ MakeResult PictureMaker::run(const std::vector<PictureJob>& jobs) {
   if (!options_.output.empty()) make_folder(options_.output);
   MakeResult result;
   result.notes = model_.card.notes;
+  result.notes.insert(result.notes.end(), notes_.begin(), notes_.end());
   std::vector<PictureJob> done;
   for (size_t i = 0; i < jobs.size() && !interrupted_; ++i) {
     bool first = true;
@@ -399,6 +416,12 @@ void PictureMaker::add_cells(ContactSheet& sheet, const MadePicture& made, const
     cell.lines.push_back("largest " + rounded(255 * made.change_max) + "/255, L2 norm " + rounded(made.change_norm));
     sheet.cells.push_back(std::move(cell));
   }
+  for (const auto& [title, picture] : job.beside) {
+    SheetCell beside;
+    beside.image = image_from_display(picture[0]);
+    beside.title = title;
+    sheet.cells.push_back(std::move(beside));
+  }
   SheetCell cell;
   cell.image = image_from_display(made.image);
   cell.title = made.title;
@@ -424,6 +447,7 @@ void PictureMaker::write(MakeResult& result, const std::vector<PictureJob>& jobs
   for (size_t i = 0; i < result.pictures.size(); ++i) {
     const MadePicture& p = result.pictures[i];
     add_cells(sheet, p, jobs[i]);
+    if (!jobs[i].beside.empty()) sheet.columns = static_cast<int>(2 + jobs[i].beside.size());
   }
   nlohmann::ordered_json json;
   json["pellucid"] = PELLUCID_VERSION;
@@ -437,7 +461,11 @@ void PictureMaker::write(MakeResult& result, const std::vector<PictureJob>& jobs
   if (result.interrupted) json["interrupted"] = true;
   json["notes"] = result.notes;
   json["pictures"] = nlohmann::ordered_json::array();
-  for (const MadePicture& p : result.pictures) json["pictures"].push_back(made_json(p));
+  for (size_t i = 0; i < result.pictures.size(); ++i) {
+    nlohmann::ordered_json made = made_json(result.pictures[i]);
+    for (const auto& [name, path] : jobs[i].files) made["files"][name] = path;
+    json["pictures"].push_back(made);
+  }
   if (!options_.output.empty() && !sheet.cells.empty()) {
     result.sheet_file = "sheet.png";
     result.result_file = "result.json";

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "pellucid/make_pictures.h"
@@ -21,10 +23,14 @@ struct PictureJob {
   std::string subtitle;
   Recipe recipe;
   int64_t class_index = -1;
-  std::map<std::string, Tensor> pictures;  ///< What the recipe refers to, in display range.
-  std::map<std::string, Tensor> tensors;   ///< Other tensors that it refers to.
-  Tensor source;                           ///< [1,3,H,W], shown before the result.
-  bool is_attack = false;                  ///< Results are compared with `source`, and the change is shown.
+  std::map<std::string, Tensor> pictures;              ///< What the recipe refers to, in display range.
+  std::map<std::string, Tensor> tensors;               ///< Other tensors that it refers to.
+  std::map<std::string, std::string> files;            ///< Where pictures come from, for result.json.
+  Tensor source;                                       ///< [1,3,H,W], shown before the result.
+  std::vector<std::pair<std::string, Tensor>> beside;  ///< With titles, shown after the source.
+  /// Called with the finished picture, to add measures.
+  std::function<void(const PictureJob&, MadePicture&)> measure;
+  bool is_attack = false;  ///< Results are compared with `source`, and the change is shown.
   bool new_row = false;
   double zoom = 0;               ///< Begins with the picture before, enlarged by this about its middle; 0: does not.
   std::vector<BatchItem> batch;  ///< One for each picture of the recipe's batch; empty: one picture, as above.
@@ -49,6 +55,8 @@ class PictureMaker {
   /// One from a file, with what the options say otherwise.
   Recipe stored(Recipe recipe) const;
   const LayerTable& layers() const { return layers_; }
+  /// Adds to the notes of the result.
+  void note(const std::string& text) { notes_.push_back(text); }
   int64_t num_classes() const;
 
   /// Stops early when cancelled, with the pictures that are there.
@@ -78,6 +86,7 @@ class PictureMaker {
   int64_t width_ = 0, height_ = 0;
   LayerTable layers_;
   std::map<std::string, LoadedModel> second_models_;
+  std::vector<std::string> notes_;
   bool interrupted_ = false;
   bool atlas_ = false;
 };
@@ -86,6 +95,9 @@ class PictureMaker {
 Tensor display_from_picture(const Picture& picture, const ModelCard& card);
 /// The pictures that inputs name, one by one: path and picture. Throws for the first that cannot be read.
 std::vector<Picture> read_all_pictures(const std::vector<std::string>& inputs, const LoadedModel& model);
+
+/// The photo with a longer side of so many pixels; 0 takes its own, up to `most`.
+Image sized_photo(const Image& photo, int64_t side, int64_t most);
 
 /// [1,3,H,W] in display range from an RGB image, and back (rounded; values outside of 0..1 are cut off).
 Tensor display_from_image(const Image& image);

@@ -110,6 +110,7 @@ Json recipe_json(const Recipe& recipe) {
   json["gradient"] = recipe.gradient;
   json["optimizer"] = recipe.optimizer;
   json["after_step"] = recipe.after_step;
+  json["finish"] = recipe.finish;
   json["stages"] = Json::array();
   for (const RecipeStage& stage : recipe.stages) {
     Json s{{"steps", stage.steps}, {"scale", stage.scale}};
@@ -142,6 +143,7 @@ Recipe recipe_from_json(const Json& json, const std::string& name) {
   read("gradient", recipe.gradient);
   read("optimizer", recipe.optimizer);
   read("after_step", recipe.after_step);
+  read("finish", recipe.finish);
   if (const Json* stages = read.take("stages", "a list", [](const Json& v) { return v.is_array(); })) {
     recipe.stages.clear();
     for (const Json& s : *stages) recipe.stages.push_back(stage_from_json(s, name + ": a stage"));
