@@ -139,7 +139,7 @@ TEST_F(Cli, RefusesUnknownVerbsAndFlagsWithTheNearest) {
   bad({"explian"}, 2,
       "no verb 'explian'; the verbs are explain, predict, info, evaluate, axioms, visualize, invert, dream, "
       "texture, style, stylize, attack, recipes, methods, metrics, dataset, train, "
-      "train-style, completion; did you mean "
+      "train-style, train-denoiser, train-generator, completion; did you mean "
       "'explain'?");
   bad({"explain", kModel, kPicture, "--methdo", "x"}, 2,
       "explain: no flag '--methdo'; did you mean '--method'? (pellucid explain --help)");

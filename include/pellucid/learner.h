@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "pellucid/network.h"
+#include "pellucid/progress.h"
 
 namespace pellucid {
 
@@ -55,5 +56,25 @@ class Learner {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+/// The rate of step `step` (from 0) of `total`: up to `largest` over the first 5 %, then a cosine down to zero.
+double warmed_cosine(double largest, int64_t step, int64_t total);
+
+struct StepsOptions {
+  int64_t steps = 1000;
+  double rate = 1e-3;          ///< Largest; see warmed_cosine.
+  int64_t report_every = 100;  ///< Steps; also from one checkpoint to the next.
+  std::string checkpoint;      ///< A file to go on from and to write to; empty: none. The caller removes it.
+};
+struct StepsReport {
+  int64_t step = 0;    ///< Done so far.
+  double loss = 0;     ///< Mean since the report before.
+  double seconds = 0;  ///< Since then.
+};
+/// Steps of a learner against `loss(step)`, which is called for each and may depend on nothing but the weights and the
+/// number, so that an interrupted run goes on as if it had not been. Returns the number of steps that a checkpoint had
+/// done before.
+int64_t train_steps(Learner& learner, const StepsOptions& options, const std::function<Tensor(int64_t step)>& loss,
+                    const std::function<void(const StepsReport&)>& report = {}, Progress* progress = nullptr);
 
 }  // namespace pellucid

@@ -52,6 +52,8 @@ std::function<int(TerminalProgress&)> setup_dataset(CLI::App& app, GlobalOptions
 std::function<int(TerminalProgress&)> setup_train(CLI::App& app, GlobalOptions& global);
 std::function<int(TerminalProgress&)> setup_stylize(CLI::App& app, GlobalOptions& global);
 std::function<int(TerminalProgress&)> setup_train_style(CLI::App& app, GlobalOptions& global);
+std::function<int(TerminalProgress&)> setup_train_denoiser(CLI::App& app, GlobalOptions& global);
+std::function<int(TerminalProgress&)> setup_train_generator(CLI::App& app, GlobalOptions& global);
 std::function<int(TerminalProgress&)> setup_visualize(CLI::App& app, GlobalOptions& global);
 std::function<int(TerminalProgress&)> setup_invert(CLI::App& app, GlobalOptions& global);
 std::function<int(TerminalProgress&)> setup_dream(CLI::App& app, GlobalOptions& global);

@@ -6,6 +6,7 @@
 #include "pellucid/ground_truth.h"
 #include "pellucid/text.h"
 #include "tasks/card_json.h"
+#include "tasks/training_pictures.h"
 
 namespace pellucid {
 
@@ -48,15 +49,7 @@ std::function<int(TerminalProgress&)> setup_train(CLI::App& app, GlobalOptions& 
     request.data = !o->data.empty() ? o->data : o->variant == "double-12c" ? "an8flower-double" : "an8flower-single";
     request.seed = static_cast<uint64_t>(o->seed);
     if (o->widths.empty()) o->widths = request.architecture == "vgg" ? "16,32,64,128" : "16,32,64,64";
-    request.widths.clear();
-    for (const std::string& part : split(o->widths, ',')) {
-      int64_t width = 0;
-      if (!parse_int(trim(part), width) || width < 1 || width > 4096) {
-        throw_usage("widths is '" + printable(o->widths) +
-                    "'; integers between 1 and 4096, separated by commas, were expected");
-      }
-      request.widths.push_back(width);
-    }
+    request.widths = widths_from(o->widths);
     const TrainResult result = train(
         request,
         [&](const Trainer::EpochReport& e) {

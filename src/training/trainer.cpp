@@ -24,14 +24,6 @@ LearnerOptions learner_options(const TrainingOptions& options) {
 struct Trainer::Impl {
   Impl(Graph graph, const TrainingOptions& o) : learner(std::move(graph), learner_options(o)), options(o) {}
 
-  double rate(int64_t step, int64_t total) const {
-    const double warmup = std::max(1.0, 0.05 * static_cast<double>(total));
-    const auto now = static_cast<double>(step);
-    if (now < warmup) return options.learning_rate * (now + 1) / warmup;
-    const double progress = (now - warmup) / std::max(1.0, static_cast<double>(total) - warmup);
-    return options.learning_rate * 0.5 * (1 + std::cos(M_PI * progress));
-  }
-
   Learner learner;
   TrainingOptions options;
   int64_t epochs_done = 0;
@@ -58,7 +50,8 @@ Trainer::EpochReport Trainer::train_epoch(const BatchSource& batches, int64_t st
       throw_failed("training: the loss is not finite in epoch " + std::to_string(t.epochs_done + 1) + ", step " +
                    std::to_string(step + 1) + "; a smaller --learning-rate may help");
     }
-    t.learner.step(loss, t.rate(t.epochs_done * steps_per_epoch + step, t.options.epochs * steps_per_epoch));
+    t.learner.step(loss, warmed_cosine(t.options.learning_rate, t.epochs_done * steps_per_epoch + step,
+                                       t.options.epochs * steps_per_epoch));
     loss_sum += loss_now;
     correct += scores.argmax(1).eq(batch.labels).sum().item<double>();
     seen += static_cast<double>(batch.labels.size(0));
