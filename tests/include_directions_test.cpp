@@ -45,6 +45,7 @@ const std::map<std::string, std::string> kPublicHeaders{
     {"synthesis.h", "synthesis"},
     {"learner.h", "training"},
     {"style_networks.h", "training"},
+    {"priors.h", "training"},
     {"training.h", "training"},
     {"axioms.h", "evaluation"},
     {"metrics.h", "evaluation"},
@@ -54,6 +55,7 @@ const std::map<std::string, std::string> kPublicHeaders{
     {"evaluate.h", "tasks"},
     {"make_pictures.h", "tasks"},
     {"stylize.h", "tasks"},
+    {"train_priors.h", "tasks"},
     {"tasks.h", "tasks"},
 };
 // clang-format on
