@@ -53,6 +53,7 @@ const std::map<std::string, std::string> kPublicHeaders{
     {"similarity.h", "evaluation"},
     {"statistics.h", "evaluation"},
     {"evaluate.h", "tasks"},
+    {"attacks.h", "tasks"},
     {"make_pictures.h", "tasks"},
     {"stylize.h", "tasks"},
     {"train_priors.h", "tasks"},

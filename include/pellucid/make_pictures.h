@@ -76,6 +76,7 @@ struct VisualizeRequest {
   std::string channels;   ///< Of the layer: "12", "3,17", "0-7", "all".
   bool neuron = false;    ///< The middle position of the channels instead of their mean.
   bool ladder = false;    ///< With every recipe for visualization, from no prior to the strongest.
+  std::string generator;  ///< ONNX file whose code recipes with a code use instead of their own.
   int64_t count = 1;      ///< Pictures of each, from different seeds.
   bool negative = false;  ///< After each what makes it smallest.
   int64_t diversity = 1;  ///< So many pictures of each that are to be unlike one another at `diversity_layer`.

@@ -159,6 +159,11 @@ struct SynthesisContext {
   Progress* progress = nullptr;
   /// Called after every step with the picture so far, when set; for snapshots and films.
   std::function<void(int64_t step, const Tensor& image)> on_step = {};
+  /// Ends the run after a step when it returns true; the result is as of a recipe with that many steps.
+  std::function<bool(int64_t step, const Tensor& image)> enough = {};
+  /// Pictures reach the network as photos do, by the resize policy of the card, instead of stretched where it has one
+  /// size.
+  bool by_card = false;
   /// Second networks by the name that parts give in their parameter `network`.
   std::map<std::string, SecondNetwork> networks = {};
   /// Goes on from here. Throws Error(kUsage) when it does not fit the recipe.

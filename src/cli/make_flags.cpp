@@ -116,12 +116,6 @@ int print_made_pictures(const MakeResult& result, const MakeOptions& make, const
   const auto number = [](double x) { return number_text(std::round(x * 1000) / 1000); };
   std::vector<std::vector<std::string>> rows;
   for (const MadePicture& p : result.pictures) {
-    if (!p.classes_before.empty() && !p.classes.empty()) {
-      std::cout << printable(p.name) << ": " << printable(p.classes_before[0].label) << " "
-                << number(100 * p.classes_before[0].probability) << " % -> " << printable(p.classes[0].label) << " "
-                << number(100 * p.classes[0].probability) << " %, change " << number(255 * p.change_max) << "/255, L2 "
-                << number(p.change_norm) << "\n";
-    }
     const bool ranked = p.class_index >= 0 && p.rank > 0;
     rows.push_back({"  " + printable(p.title, 40), p.recipe.name, number(p.objective_start), number(p.objective),
                     ranked ? number(100 * p.probability) + " %" : "", ranked ? std::to_string(p.rank) : "",

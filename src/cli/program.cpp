@@ -124,8 +124,9 @@ const std::vector<Verb>& verbs() {
       {"dataset", "Write generated pictures whose discriminative part is known", setup_dataset},
       {"train", "Train a small network on generated pictures and write it as ONNX", setup_train},
       {"train-style", "Train a network that repaints pictures in a style and write it as ONNX", setup_train_style},
-      {"train-denoiser", "Train a network that takes noise off pictures", setup_train_denoiser},
-      {"train-generator", "Train a decoder from a network's codes to pictures", setup_train_generator},
+      {"train-denoiser", "Train a network that takes noise off pictures, as a prior for recipes", setup_train_denoiser},
+      {"train-generator", "Train a decoder from a network's codes to pictures, as a prior for recipes",
+       setup_train_generator},
       {"completion", "Print a completion script for a shell", setup_completion}};
   return table;
 }

@@ -300,6 +300,7 @@ Evaluation evaluate(const Recipe& recipe, const SynthesisContext& context, const
 bool has_fixed_size(const SynthesisContext& context, const std::vector<ValueId>& layers, int64_t height, int64_t width,
                     bool changing) {
   const ModelCard& card = context.card;
+  if (context.by_card && card.height > 0) return false;
   Request request;
   request.capture = layers;
   const auto works = [&](int64_t h, int64_t w) {

@@ -6,6 +6,9 @@
 
 namespace pellucid {
 
+inline constexpr Paper kAlain2014{"alain2014", "Alain, Bengio",
+                                  "What Regularized Auto-Encoders Learn from the Data-Generating Distribution", "JMLR",
+                                  2014};
 inline constexpr Paper kCarter2019{"carter2019", "Carter, Armstrong, Schubert, Johnson, Olah", "Activation Atlas",
                                    "Distill", 2019};
 inline constexpr Paper kErhan2009{"erhan2009", "Erhan, Bengio, Courville, Vincent",
@@ -39,6 +42,13 @@ inline constexpr Paper kMahendran2016{"mahendran2016", "Mahendran, Vedaldi",
 inline constexpr Paper kMordvintsev2015{"mordvintsev2015", "Mordvintsev, Olah, Tyka",
                                         "Inceptionism: Going Deeper into Neural Networks", "Google Research Blog",
                                         2015};
+inline constexpr Paper kMoosavi2016{"moosavi2016", "Moosavi-Dezfooli, Fawzi, Frossard",
+                                    "DeepFool: A Simple and Accurate Method to Fool Deep Neural Networks", "CVPR",
+                                    2016};
+inline constexpr Paper kNguyen2016{"nguyen2016", "Nguyen, Dosovitskiy, Yosinski, Brox, Clune",
+                                   "Synthesizing the Preferred Inputs for Neurons in Neural Networks via Deep "
+                                   "Generator Networks",
+                                   "NeurIPS", 2016};
 inline constexpr Paper kOlah2017{"olah2017", "Olah, Mordvintsev, Schubert", "Feature Visualization", "Distill", 2017};
 inline constexpr Paper kOygaard2015{"oygaard2015", "Oygaard", "Visualizing GoogLeNet Classes", "auduno.com", 2015};
 inline constexpr Paper kPortilla2000{"portilla2000", "Portilla, Simoncelli",

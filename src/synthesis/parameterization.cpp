@@ -208,72 +208,13 @@ class Pyramid final : public Parameterization {
   PyramidParams p_;
 };
 
-// ---------------------------------------------------------------------------------------------------------------------
-
-struct DeltaParams {
-  std::string norm = "linf";
-  double size = 4;
-  std::string start = "zero";
-};
-template <class V>
-void describe(V& visit, DeltaParams& p) {
-  visit("norm", p.norm, one_of({"linf", "l2"}), "Which norm of the change is bounded.");
-  visit("size", p.size, between(0, 1e6),
-        "Its largest value, in 255ths of the display range (per value, or the L2 norm).");
-  visit("start", p.start, one_of({"zero", "random"}), "Where the change begins: at nothing, or at random in its ball.");
-}
-
-/// The picture "start" plus a change of bounded norm; the sum stays in display range.
-class Delta final : public Parameterization {
- public:
-  Delta(const PartScope& scope, const DeltaParams& p)
-      : p_(p), base_(scope.picture("delta", "start").expand({scope.batch, 3, scope.height, scope.width})) {}
-  TensorList begin(const PartScope& scope, const at::Generator& generator) const override {
-    Tensor delta = at::zeros_like(base_);
-    if (p_.start == "random") {
-      delta = p_.norm == "linf"
-                  ? (2 * at::rand(base_.sizes(), generator, at::TensorOptions(at::kDouble)) - 1).to(base_.options()) *
-                        bound()
-                  : drawn_normal(base_.sizes().vec(), generator, scope);
-    }
-    TensorList variables{delta};
-    project(scope, variables);
-    return variables;
-  }
-  TensorList encode(const PartScope& scope, const Tensor& image) const override {
-    TensorList variables{image - base_};
-    project(scope, variables);
-    return variables;
-  }
-  Tensor decode(const PartScope&, const TensorList& variables) const override { return base_ + variables.front(); }
-  bool starts_with_picture() const override { return false; }
-  void project(const PartScope&, TensorList& variables) const override {
-    Tensor& delta = variables.front();
-    if (p_.norm == "linf") {
-      delta.clamp_(-bound(), bound());
-    } else {
-      const Tensor norm = delta.flatten(1).norm(2, 1).view({-1, 1, 1, 1});
-      delta.mul_(at::clamp_max(bound() / norm.clamp_min(1e-12), 1));
-    }
-    delta.copy_((base_ + delta).clamp(0, 1) - base_);
-  }
-
- private:
-  double bound() const { return p_.size / 255; }
-
-  DeltaParams p_;
-  Tensor base_;
-};
-
 }  // namespace
 
 std::vector<PartEntry<Parameterization>> picture_parameterizations() {
-  return {
-      part_entry<Parameterization, Fourier, FourierParams>(
-          "fourier", "A spectrum scaled as photographs' are; colors decorrelated.", kOlah2017),
-      part_entry<Parameterization, Pixels, PixelParams>("pixels", "The picture itself."),
-      part_entry<Parameterization, Pyramid, PyramidParams>("pyramid", "A sum of pictures of falling size."),
-      part_entry<Parameterization, Delta, DeltaParams>("delta", "The picture 'start' plus a change of bounded norm.")};
+  return {part_entry<Parameterization, Fourier, FourierParams>(
+              "fourier", "A spectrum scaled as photographs' are; colors decorrelated.", kOlah2017),
+          part_entry<Parameterization, Pixels, PixelParams>("pixels", "The picture itself."),
+          part_entry<Parameterization, Pyramid, PyramidParams>("pyramid", "A sum of pictures of falling size.")};
 }
 
 }  // namespace pellucid

@@ -166,14 +166,18 @@ std::vector<PartEntry<Objective>> picture_objectives();
 std::vector<PartEntry<Objective>> texture_objectives();
 std::vector<PartEntry<Objective>> batch_objectives();
 std::vector<PartEntry<Parameterization>> picture_parameterizations();
+std::vector<PartEntry<Parameterization>> delta_parameterizations();
+std::vector<PartEntry<Parameterization>> latent_parameterizations();
 std::vector<PartEntry<Transformation>> geometric_transformations();
 std::vector<PartEntry<Parameterization>> phase_parameterizations();
 std::vector<PartEntry<Regularizer>> pixel_regularizers();
 std::vector<PartEntry<Regularizer>> statistical_regularizers();
 std::vector<PartEntry<GradientStep>> gradient_steps();
 std::vector<PartEntry<Optimizer>> gradient_optimizers();
+std::vector<PartEntry<Optimizer>> boundary_optimizers();
 std::vector<PartEntry<AfterStep>> pixel_after_steps();
 std::vector<PartEntry<AfterStep>> finishing_steps();
+std::vector<PartEntry<AfterStep>> learned_after_steps();
 
 const std::vector<PartEntry<Objective>>& objective_table();
 const std::vector<PartEntry<Parameterization>>& parameterization_table();

@@ -221,10 +221,45 @@ Tensor PartScope::gray() const {
                   at::TensorOptions(context.network.dtype()).device(context.network.device()));
 }
 
+/// What the loader of photos makes of pictures, differentiable.
+Tensor by_policy(const Tensor& image, const ModelCard& card) {
+  const int64_t height = image.size(2), width = image.size(3);
+  const auto middle = [](const Tensor& x, int64_t axis, int64_t length) {
+    return x.narrow(axis, (x.size(axis) - length) / 2, length);
+  };
+  switch (card.resize) {
+    case ResizePolicy::kCenterCrop: {
+      const int64_t side = std::max(card.resize_to, std::min(card.width, card.height));
+      const int64_t shorter = std::min(height, width);
+      const auto scaled = [&](int64_t length) { return length == shorter ? side : length * side / shorter; };
+      const Tensor x = resize_display(image, scaled(height), scaled(width));
+      if (x.size(2) < card.height || x.size(3) < card.width) {
+        throw_usage("a picture of " + std::to_string(width) + "x" + std::to_string(height) +
+                    " is too narrow for a crop of " + std::to_string(card.width) + "x" + std::to_string(card.height));
+      }
+      return middle(middle(x, 2, card.height), 3, card.width);
+    }
+    case ResizePolicy::kLetterbox: {
+      const double scale = std::min(static_cast<double>(card.width) / static_cast<double>(width),
+                                    static_cast<double>(card.height) / static_cast<double>(height));
+      const auto fitted = [&](int64_t length, int64_t most) {
+        return std::clamp<int64_t>(std::lround(static_cast<double>(length) * scale), 1, most);
+      };
+      const Tensor x = resize_display(image, fitted(height, card.height), fitted(width, card.width));
+      const int64_t top = (card.height - x.size(2)) / 2, left = (card.width - x.size(3)) / 2;
+      constexpr double kFill = 114.0 / 255;  // as image.h fills
+      return at::constant_pad_nd(x, {left, card.width - left - x.size(3), top, card.height - top - x.size(2)}, kFill);
+    }
+    default:
+      return resize_display(image, card.height, card.width);
+  }
+}
+
 Tensor network_input(const SynthesisContext& context, const Tensor& image, bool fixed_size) {
   const ModelCard& card = context.card;
   Tensor x = image;
-  if (fixed_size && card.height > 0) x = resize_display(x, card.height, card.width);
+  if (context.by_card && card.height > 0) x = by_policy(x, card);
+  if (!context.by_card && fixed_size && card.height > 0) x = resize_display(x, card.height, card.width);
   if (card.channels() == 1) {
     x = (x * at::tensor({0.299, 0.587, 0.114}, x.options()).view({1, 3, 1, 1})).sum(1, true);
   } else if (card.order == ChannelOrder::kBgr) {

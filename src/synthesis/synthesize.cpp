@@ -77,7 +77,7 @@ class Synthesizer {
   }
 
  private:
-  bool done() const { return result_.interrupted || !result_.problem.empty(); }
+  bool done() const { return enough_ || result_.interrupted || !result_.problem.empty(); }
 
   Evaluation at(const Stage& stage, const TensorList& variables, const StepInfo& info, Wanted wanted,
                 bool redirect = false) const {
@@ -196,6 +196,7 @@ class Synthesizer {
     if (context_.on_step) {
       context_.on_step(step_, stage.parameterization->decode(*stage.scope, variables));
     }
+    if (context_.enough) enough_ = context_.enough(step_, stage.parameterization->decode(*stage.scope, variables));
     if (recipe_.judge_every > 0 && (step_ + 1) % recipe_.judge_every == 0) judge(stage, variables);
   }
 
@@ -221,7 +222,7 @@ class Synthesizer {
     }
     Evaluation plain = at(stage, variables, {}, Wanted::kPlain);
     if (!std::isfinite(plain.loss) || !all_finite({plain.image})) {
-      if (!done()) result_.problem = problem(plain);
+      if (result_.problem.empty() && !result_.interrupted) result_.problem = problem(plain);
       restore(variables);
       plain = at(stage, variables, {}, Wanted::kPlain);
     }
@@ -232,7 +233,7 @@ class Synthesizer {
     result_.objective = doubles(plain.objective);
     for (const auto& [text, value] : plain.terms) result_.terms[text] = doubles(value);
     result_.robust_objective = result_.objective;
-    if (stage.transformations.empty() || done()) return;
+    if (stage.transformations.empty() || result_.interrupted || !result_.problem.empty()) return;
     constexpr int kDraws = 16;
     std::fill(result_.robust_objective.begin(), result_.robust_objective.end(), 0.0);
     for (int draw = 0; draw < kDraws; ++draw) {
@@ -278,6 +279,7 @@ class Synthesizer {
   SynthesisContext context_;
   std::unique_ptr<LayerTable> table_;
   SynthesisResult result_;
+  bool enough_ = false;
   Tensor image_, base_;  ///< Of the stage before; with carry=detail what it began from.
   TensorList last_good_;
   std::vector<double> best_objective_;

@@ -32,7 +32,8 @@ const std::vector<PartEntry<Objective>>& objective_table() {
 }
 
 const std::vector<PartEntry<Parameterization>>& parameterization_table() {
-  static const auto table = joined<Parameterization>({picture_parameterizations(), phase_parameterizations()});
+  static const auto table = joined<Parameterization>(
+      {picture_parameterizations(), phase_parameterizations(), delta_parameterizations(), latent_parameterizations()});
   return table;
 }
 
@@ -52,12 +53,12 @@ const std::vector<PartEntry<GradientStep>>& gradient_table() {
 }
 
 const std::vector<PartEntry<Optimizer>>& optimizer_table() {
-  static const auto table = joined<Optimizer>({gradient_optimizers()});
+  static const auto table = joined<Optimizer>({gradient_optimizers(), boundary_optimizers()});
   return table;
 }
 
 const std::vector<PartEntry<AfterStep>>& after_step_table() {
-  static const auto table = joined<AfterStep>({pixel_after_steps(), finishing_steps()});
+  static const auto table = joined<AfterStep>({pixel_after_steps(), finishing_steps(), learned_after_steps()});
   return table;
 }
 

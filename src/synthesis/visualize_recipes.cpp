@@ -98,6 +98,27 @@ Recipe maco() {
   return r;
 }
 
+/// After every step a share of the way to what a denoiser makes of the picture. All numbers are ours.
+Recipe denoiser() {
+  Recipe r = pixels_in_gray_levels("pixels:mean=0.5,sd=0.04", "ascent:rate=6,rate_end=2", 150);
+  r.transformations = {"roll:pixels=8"};
+  r.gradient = {"normalize"};
+  r.after_step = {"denoise:network=denoiser.onnx,strength=0.2"};
+  r.stages = {recipe_stage(150), recipe_stage(150, 1.5), recipe_stage(150, 1.3)};
+  return r;
+}
+
+/// A generator's code, from the middle of its range. The paper's steps and clipping; rates are ours, in deviations of
+/// the code.
+Recipe nguyen2016() {
+  Recipe r;
+  r.parameterization = "latent:network=flower_generator.onnx,bound=range,low=0,deviations=3,sd=0.5,decay=0.01";
+  r.gradient = {"normalize"};
+  r.optimizer = "ascent:rate=0.1,rate_end=0";
+  r.stages = {recipe_stage(200)};
+  return r;
+}
+
 /// The weight of the likeness is one of the published ones; without their jitter, which needs a larger picture.
 Recipe inversion() {
   Recipe r = mahendran2016();
@@ -127,7 +148,9 @@ std::vector<NamedRecipe> visualize_recipes() {
           {"tyka2016", "visualize", "A bilateral filter, three sizes.", kTyka2016, "", 1, tyka2016()},
           {"multiscale", "visualize", "Octaves, equal bands of the gradient.", kMordvintsev2015, "", 1, multiscale()},
           {"lucid", "visualize", "Decorrelated spectrum, random transformations.", kOlah2017, "", 1, lucid()},
-          {"maco", "visualize", "Fixed magnitudes of the spectrum, crops.", kFel2023, "", 1, maco()}};
+          {"maco", "visualize", "Fixed magnitudes of the spectrum, crops.", kFel2023, "", 1, maco()},
+          {"denoiser", "visualize", "A denoiser after every step.", kAlain2014, "", 1, denoiser()},
+          {"dgn-am", "visualize", "The code of a generator (--generator FILE).", kNguyen2016, "", 1, nguyen2016()}};
 }
 
 std::vector<NamedRecipe> invert_recipes() {

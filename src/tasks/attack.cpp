@@ -1,66 +1,115 @@
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
 #include "pellucid/error.h"
-#include "pellucid/make_pictures.h"
+#include "pellucid/files.h"
+#include "pellucid/npy.h"
 #include "pellucid/text.h"
+#include "pellucid/version.h"
+#include "tasks/attack_report.h"
+#include "tasks/attacker.h"
 #include "tasks/picture_maker.h"
-#include "tasks/run_model.h"
 
 namespace pellucid {
 
+namespace fs = std::filesystem;
+
 namespace {
 
-/// The part with numbers multiplied, where it has them.
-std::string scaled_part(PartKind kind, const std::string& text, const std::vector<std::string>& names, double factor) {
-  PartCall call = PartCall::parse(kind, text);
-  for (const std::string& name : names) {
-    const auto found = call.params.find(name);
-    double value = 0;
-    if (found != call.params.end() && parse_double(found->second, value)) found->second = number_text(value * factor);
-  }
-  return call.text();
+/// What the change alone is to the network: around mid-gray, at full contrast.
+Tensor shown_change(const Tensor& change) {
+  return 0.5 + change / (2 * std::max(1e-12, change.abs().max().item<double>()));
 }
 
-/// Bound and steps of an attack for another bound.
-void set_epsilon(Recipe& recipe, double epsilon) {
-  const PartCall delta = PartCall::parse(PartKind::kParameterization, recipe.parameterization);
-  double size = 0;
-  if (delta.info->id != "delta" || !parse_double(delta.info->complete(delta.params).at("size"), size) || size <= 0) {
-    throw_usage("epsilon: the recipe bounds no change; its parameterization must be delta");
+AttackedPicture attacked(const Attacker& attacker, const Attacker::Victim& victim, const Attacker::Outcome& outcome,
+                         int64_t goal) {
+  AttackedPicture p;
+  p.name = victim.name;
+  p.path = victim.path;
+  p.recipe = outcome.recipe;
+  p.goal = goal;
+  p.source = victim.picture;
+  p.image = outcome.picture;
+  p.fooled = outcome.fooled;
+  p.fooled_unrounded = outcome.fooled_unrounded;
+  p.unrounded_norm = outcome.unrounded_norm;
+  p.steps = outcome.steps;
+  p.starts = outcome.starts;
+  p.objective_start = outcome.objective_start;
+  p.objective = outcome.objective;
+  const Tensor change = (display_from_image(outcome.picture) - victim.display).to(at::kDouble);
+  p.change_max = change.abs().max().item<double>();
+  p.change_norm = change.norm().item<double>();
+  p.change_pixels = change.abs().amax(1).gt(1e-9).sum().item<int64_t>();
+  if (!outcome.problem.empty()) p.notes.push_back("stopped early: " + outcome.problem);
+  if (outcome.interrupted) {
+    p.notes.emplace_back("interrupted: the attack is not finished");
+    return p;
   }
-  recipe.parameterization = scaled_part(PartKind::kParameterization, recipe.parameterization, {"size"}, epsilon / size);
-  recipe.optimizer = scaled_part(PartKind::kOptimizer, recipe.optimizer, {"rate", "rate_end"}, epsilon / size);
+  p.before = best_of(victim.classes);
+  p.after = best_of(outcome.classes);
+  p.change_alone = best_of(attacker.classes(image_from_display(shown_change(change)[0])));
+  const auto control = attacker.classes(attack_control(victim, p.change_norm, outcome.recipe.seed));
+  p.control = best_of(control);
+  p.control_fooled = Attacker::fools(control, victim, goal);
+  return p;
+}
+
+void write_picture(AttackedPicture& p, const std::string& folder) {
+  const auto file = [&](const std::string& name) { return (fs::u8path(folder) / fs::u8path(name)).string(); };
+  const std::string name = p.name + "." + file_name_from(p.recipe.name);
+  p.image_file = name + ".png";
+  p.change_file = name + ".npy";
+  save_png(file(p.image_file), p.image);
+  const Tensor change = (display_from_image(p.image) - display_from_image(p.source))[0].contiguous();
+  write_npy(file(p.change_file), change.data_ptr<float>(), change.sizes().vec());
 }
 
 }  // namespace
 
-MakeResult attack(const AttackRequest& request, Progress* progress) {
+AttackResult attack(const AttackRequest& request, Progress* progress) {
+  const at::NoGradGuard no_grad;
+  if (request.restarts < 1) throw_usage("restarts must be an integer >= 1");
   const LoadedModel model = load_model(request.make.model);
-  PictureMaker maker("attack", request.make, model, progress);
-  WeightedRecipe chosen = maker.choose("pgd", "attack");
-  if (request.epsilon >= 0) set_epsilon(chosen.recipe, request.epsilon);
-  std::vector<PictureJob> jobs;
-  for (const Picture& picture : read_all_pictures(request.inputs, model)) {
-    const Tensor logits =
-        forward(model.network, batch_of({&picture}, model.network), maker.layers().logits(), progress);
-    const auto classes = top_classes(logits, model, maker.layers(), 1).front();
-    if (classes.empty()) throw_usage("attack: the model's output is not one score per class");
-    const bool targeted = !request.target.empty();
-    const int64_t index =
-        targeted ? class_from_name(request.target, model.card, maker.num_classes()) : classes.front().index;
-    PictureJob job;
-    job.recipe = chosen.recipe;
-    job.source = display_from_picture(picture, model.card);
-    job.recipe.width = job.source.size(3);
-    job.recipe.height = job.source.size(2);
-    job.recipe.objectives = {{targeted ? 1.0 : -1.0, "log-probability:target=" + std::to_string(index)}};
-    job.pictures["start"] = job.source;
-    job.is_attack = true;
-    job.class_index = index;
-    job.title = job.recipe.name + (targeted ? " towards " : " away from ") + model.card.label(index);
-    job.subtitle = picture.name;
-    job.name = picture.name + "." + file_name_from(job.recipe.name);
-    jobs.push_back(std::move(job));
+  const PictureMaker maker("attack", request.make, model, progress);
+  Recipe recipe = maker.recipe("pgd", "attack");
+  if (request.epsilon >= 0) set_epsilon(recipe, request.epsilon);
+  bound_of(recipe);
+  const Attacker attacker(model, maker.layers(), request.own_size, progress);
+  const std::vector<Attacker::Victim> victims = attacker.victims(request.inputs);
+  std::vector<int64_t> goals;
+  for (const auto& victim : victims) goals.push_back(attack_goal(request.target, victim, model));
+  if (!request.make.output.empty()) make_folder(request.make.output);
+  AttackResult result;
+  result.notes = model.card.notes;
+  for (size_t i = 0; i < victims.size() && !result.interrupted; ++i) {
+    if (progress) progress->report(static_cast<double>(i), static_cast<double>(victims.size()), victims[i].name);
+    const auto start = std::chrono::steady_clock::now();
+    const auto outcome = attacker.attack(recipe, victims[i], {goals[i], request.restarts, request.all_steps});
+    AttackedPicture p = attacked(attacker, victims[i], outcome, goals[i]);
+    p.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    result.interrupted = outcome.interrupted;
+    if (!request.make.output.empty()) {
+      write_picture(p, request.make.output);
+      if (!outcome.interrupted) {
+        const std::string path = (fs::u8path(request.make.output) / fs::u8path(p.image_file)).string();
+        const Picture read = load_picture(path, p.name, model);
+        const Attacker reader(model, maker.layers(), /*own_size=*/true, progress);
+        p.fools_after_reload = Attacker::fools(reader.classes(read.photo), victims[i], goals[i]);
+        if (p.fooled && !*p.fools_after_reload) {
+          p.notes.emplace_back(
+              "the file does not fool the model when it is read as a photo, because it is resized first; "
+              "--own-size attacks through that");
+        }
+      }
+    }
+    result.pictures.push_back(std::move(p));
   }
-  return maker.run(jobs);
+  write_attack(result, request, model);
+  return result;
 }
 
 }  // namespace pellucid

@@ -87,7 +87,7 @@ TEST(Visualize, LadderTriesEveryPrior) {
   const MakeResult result = visualize(request);
   std::vector<std::string> names;
   for (const NamedRecipe& named : recipes()) {
-    if (named.family == "visualize") names.push_back(named.id);
+    if (named.family == "visualize" && named.id != "dgn-am") names.push_back(named.id);
   }
   ASSERT_EQ(result.pictures.size(), names.size());
   for (size_t i = 0; i < names.size(); ++i) {
@@ -101,41 +101,6 @@ TEST(Visualize, LadderTriesEveryPrior) {
 }
 
 const std::string kPicture = PELLUCID_SOURCE_DIR "/examples/flower.png";
-
-// The changed picture stays within the bound, and its answer is another one.
-TEST(Attack, ChangesTheAnswerWithinItsBound) {
-  AttackRequest request;
-  request.make.model.path = kModel;
-  request.inputs = {kPicture};
-  for (const std::string recipe : {"fgsm", "bim", "pgd", "pgd-l2"}) {
-    request.make.recipe = recipe;
-    request.epsilon = recipe == "pgd-l2" ? 1000 : 6;
-    const MadePicture made = attack(request).pictures.at(0);
-    EXPECT_LE(recipe == "pgd-l2" ? made.change_norm : made.change_max, request.epsilon / 255 + 1e-6) << recipe;
-    EXPECT_GT(made.change_max, 1.0 / 255) << recipe;
-    EXPECT_GT(made.objective, made.objective_start) << recipe;
-    EXPECT_EQ(made.class_index, made.classes_before.at(0).index);
-  }
-  EXPECT_THROW(
-      [&] {
-        request.target = "no such class";
-        attack(request);
-      }(),
-      Error);
-}
-
-TEST(Attack, ReachesATarget) {
-  AttackRequest request;
-  request.make.model.path = kModel;
-  request.inputs = {kPicture};
-  request.target = "3";
-  request.epsilon = 24;
-  request.make.steps = 40;
-  const MadePicture made = attack(request).pictures.at(0);
-  EXPECT_EQ(made.class_index, 3);
-  EXPECT_EQ(made.rank, 1);
-  EXPECT_EQ(made.classes.at(0).index, 3);
-}
 
 TEST(Invert, FeaturesComeNearer) {
   InvertRequest request;

@@ -119,13 +119,6 @@ nlohmann::ordered_json made_json(const MadePicture& p) {
   if (p.feature_error >= 0) j["feature_error"] = p.feature_error;
   j["saturation"] = p.saturation;
   j["high_frequencies"] = p.high_frequencies;
-  if (!p.classes_before.empty()) {
-    j["change_max"] = p.change_max;
-    j["change_norm"] = p.change_norm;
-    for (const Prediction& c : p.classes_before) {
-      j["classes_before"].push_back({{"index", c.index}, {"label", c.label}, {"probability", c.probability}});
-    }
-  }
   for (const Prediction& c : p.classes) {
     j["classes"].push_back(
         {{"index", c.index}, {"label", c.label}, {"logit", c.logit}, {"probability", c.probability}});
@@ -198,7 +191,8 @@ PictureMaker::PictureMaker(std::string verb, const MakeOptions& options, const L
       progress_(progress),
       width_(model.card.width > 0 ? model.card.width : kOpenSize),
       height_(model.card.height > 0 ? model.card.height : kOpenSize),
-      layers_(model.network, {input_shape(model.card, width_, height_)}) {
+      layers_(model.network, {input_shape(model.card, width_, height_)}),
+      second_models_(options.model) {
   if (options.size > 0) {
     const double factor = static_cast<double>(options.size) / static_cast<double>(std::max(width_, height_));
     width_ = std::max<int64_t>(1, std::llround(static_cast<double>(width_) * factor));
@@ -253,26 +247,12 @@ std::string PictureMaker::file(const std::string& name) const {
   return (fs::u8path(options_.output) / fs::u8path(name)).string();
 }
 
-std::map<std::string, SecondNetwork> PictureMaker::networks(const Recipe& recipe) {
-  std::map<std::string, SecondNetwork> found;
-  for (const std::string& path : networks_of(recipe)) {
-    auto model = second_models_.find(path);
-    if (model == second_models_.end()) {
-      ModelOptions options;
-      options.path = path;
-      options.device = options_.model.device;
-      options.precision = options_.model.precision;
-      model = second_models_.emplace(path, load_model(options)).first;
-    }
-    found.emplace(path, SecondNetwork{model->second.network, model->second.card});
-  }
-  return found;
-}
-
 std::vector<MadePicture> PictureMaker::make(const PictureJob& job, size_t index, size_t count) {
   PartProgress part(progress_, index, count, job.title);
   RunRecorder recorder(options_, job, model_);
-  SynthesisContext context{model_.network, model_.card, job.pictures, job.tensors, &part, {}, networks(job.recipe)};
+  SynthesisContext context{model_.network, model_.card, job.pictures, job.tensors, &part};
+  context.networks = second_models_.networks(job.recipe);
+  context.tensors.merge(second_models_.tensors(job.recipe));
   recorder.attach(context);
   const auto start = std::chrono::steady_clock::now();
   const SynthesisResult result = synthesize(job.recipe, context);
@@ -319,13 +299,6 @@ MadePicture PictureMaker::made_from(const PictureJob& job, const SynthesisResult
   }
   judge(made);
   if (job.measure && !interrupted_ && result.problem.empty()) job.measure(job, made);
-  if (job.is_attack) {
-    const Tensor change = made.image.to(at::kDouble) - job.source[0].to(at::kDouble);
-    made.change_max = change.abs().max().item<double>();
-    made.change_norm = change.norm().item<double>();
-    made.classes_before = ranking(job.source[0]);
-    made.classes_before.resize(std::min<size_t>(3, made.classes_before.size()));
-  }
   return made;
 }
 
@@ -405,15 +378,6 @@ void PictureMaker::add_cells(ContactSheet& sheet, const MadePicture& made, const
     cell.image = image_from_display(job.source[0]);
     cell.title = job.subtitle;
     cell.new_row = true;
-    for (const Prediction& c : made.classes_before) cell.lines.push_back(c.label + "  " + percent(c.probability));
-    sheet.cells.push_back(std::move(cell));
-  }
-  if (job.is_attack) {
-    SheetCell cell;
-    const double most = std::max(1e-12, made.change_max);
-    cell.image = image_from_display(0.5 + (made.image - job.source[0]) / (2 * most));
-    cell.title = "change, times " + rounded(0.5 / most, 1);
-    cell.lines.push_back("largest " + rounded(255 * made.change_max) + "/255, L2 norm " + rounded(made.change_norm));
     sheet.cells.push_back(std::move(cell));
   }
   for (const auto& [title, picture] : job.beside) {
@@ -426,16 +390,12 @@ void PictureMaker::add_cells(ContactSheet& sheet, const MadePicture& made, const
   cell.image = image_from_display(made.image);
   cell.title = made.title;
   cell.new_row = job.new_row;
-  if (job.is_attack) {
-    for (const Prediction& c : made.classes) cell.lines.push_back(c.label + "  " + percent(c.probability));
-  } else {
-    if (!atlas_) cell.lines.push_back(job.source.defined() ? made.recipe.name : job.subtitle);
-    if (made.feature_error >= 0) cell.lines.push_back("feature error " + percent(made.feature_error));
-    cell.lines.push_back(made.class_index >= 0 ? "logit " + rounded(made.score) + ", probability " +
-                                                     percent(made.probability) + ", rank " + std::to_string(made.rank)
-                                               : "objective " + rounded(made.objective_start, 1000) + " -> " +
-                                                     rounded(made.objective, 1000));
-  }
+  if (!atlas_) cell.lines.push_back(job.source.defined() ? made.recipe.name : job.subtitle);
+  if (made.feature_error >= 0) cell.lines.push_back("feature error " + percent(made.feature_error));
+  cell.lines.push_back(made.class_index >= 0 ? "logit " + rounded(made.score) + ", probability " +
+                                                   percent(made.probability) + ", rank " + std::to_string(made.rank)
+                                             : "objective " + rounded(made.objective_start, 1000) + " -> " +
+                                                   rounded(made.objective, 1000));
   sheet.cells.push_back(std::move(cell));
 }
 
@@ -454,7 +414,7 @@ void PictureMaker::write(MakeResult& result, const std::vector<PictureJob>& jobs
   json["verb"] = verb_;
   json["model"] = {{"path", model_.path}, {"sha256", model_.hash()}};
   json["card"] = card_json(model_.card);
-  for (const auto& [path, model] : second_models_) {
+  for (const auto& [path, model] : second_models_.loaded()) {
     json["networks"].push_back({{"path", path}, {"sha256", model.hash()}});
   }
   json["device"] = options_.model.device;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "pellucid/make_pictures.h"
+#include "tasks/second_models.h"
 
 namespace pellucid {
 
@@ -30,7 +31,6 @@ struct PictureJob {
   std::vector<std::pair<std::string, Tensor>> beside;  ///< With titles, shown after the source.
   /// Called with the finished picture, to add measures.
   std::function<void(const PictureJob&, MadePicture&)> measure;
-  bool is_attack = false;  ///< Results are compared with `source`, and the change is shown.
   bool new_row = false;
   double zoom = 0;               ///< Begins with the picture before, enlarged by this about its middle; 0: does not.
   std::vector<BatchItem> batch;  ///< One for each picture of the recipe's batch; empty: one picture, as above.
@@ -76,8 +76,6 @@ class PictureMaker {
   void add_cells(ContactSheet& sheet, const MadePicture& made, const PictureJob& job) const;
   void write(MakeResult& result, const std::vector<PictureJob>& jobs);
   std::string file(const std::string& name) const;
-  /// The second networks of a recipe, from the files that it names; each is loaded once.
-  std::map<std::string, SecondNetwork> networks(const Recipe& recipe);
 
   std::string verb_;
   const MakeOptions& options_;
@@ -85,7 +83,7 @@ class PictureMaker {
   Progress* progress_;
   int64_t width_ = 0, height_ = 0;
   LayerTable layers_;
-  std::map<std::string, LoadedModel> second_models_;
+  SecondModels second_models_;
   std::vector<std::string> notes_;
   bool interrupted_ = false;
   bool atlas_ = false;

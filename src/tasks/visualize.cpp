@@ -147,6 +147,15 @@ Tensor directions_of(const std::string& path, const PictureMaker& maker, const s
   return all;
 }
 
+/// A recipe whose code is that of another generator.
+Recipe with_generator(Recipe recipe, const std::string& generator) {
+  if (generator.empty()) return recipe;
+  PartCall latent = PartCall::parse(PartKind::kParameterization, recipe.parameterization);
+  if (latent.info->id == "latent") latent.params["network"] = generator;
+  recipe.parameterization = latent.text();
+  return recipe;
+}
+
 /// Turns wishes into runs: each with a recipe, several in one batch where nothing speaks against it.
 class Planner {
  public:
@@ -158,7 +167,8 @@ class Planner {
       for (const Wish& wish : wishes) climb(wish);
       return std::move(jobs_);
     }
-    const WeightedRecipe chosen = maker_.choose("lucid", "visualize");
+    WeightedRecipe chosen = maker_.choose("lucid", "visualize");
+    chosen.recipe = with_generator(std::move(chosen.recipe), request_.generator);
     if (request_.diversity > 1) {
       for (const Wish& wish : wishes) diverse(wish, chosen);
       return std::move(jobs_);
@@ -246,9 +256,13 @@ class Planner {
     bool new_row = true;
     for (const NamedRecipe& named : recipes()) {
       if (named.family != "visualize") continue;
+      // A generator makes pictures of one kind only, so it is not for every network.
+      if (named.id == "dgn-am" && request_.generator.empty()) continue;
+      const Recipe recipe = with_generator(maker_.recipe(named), request_.generator);
+      if (!SecondModels::exist(recipe)) continue;
       for (const double sign : signs()) {
         for (int64_t i = 0; i < request_.count; ++i) {
-          PictureJob& job = add({Single{wish, sign, i}}, {maker_.recipe(named), named.weight});
+          PictureJob& job = add({Single{wish, sign, i}}, {recipe, named.weight});
           job.subtitle = named.id + ": " + named.summary;
           job.new_row = new_row;
           new_row = false;
