@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "pellucid/attacks.h"
 #include "pellucid/evaluate.h"
 #include "pellucid/make_pictures.h"
 #include "pellucid/tasks.h"

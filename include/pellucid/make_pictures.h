@@ -43,13 +43,11 @@ struct MadePicture {
   int64_t class_index = -1;                   ///< For classes; the next three are for the picture rounded to 8 bits.
   double score = 0;                           ///< Logit.
   double probability = -1;
-  int64_t rank = 0;                        ///< 1: the network's own answer.
-  std::vector<Prediction> classes;         ///< The best three of the network, where it has classes.
-  std::vector<Prediction> classes_before;  ///< For attacks, of the picture that was given.
-  double change_max = 0, change_norm = 0;  ///< For attacks: the largest change of a value, and the L2 norm of all.
-  double feature_error = -1;               ///< For inversion: |a - a0| / |a0|, of the float picture; else negative.
-  double saturation = 0;                   ///< Share of values below 0.02 or above 0.98.
-  double high_frequencies = 0;  ///< Share of brightness power, mean apart, above a quarter of a cycle per pixel.
+  int64_t rank = 0;                 ///< 1: the network's own answer.
+  std::vector<Prediction> classes;  ///< The best three of the network, where it has classes.
+  double feature_error = -1;        ///< For inversion: |a - a0| / |a0|, of the float picture; else negative.
+  double saturation = 0;            ///< Share of values below 0.02 or above 0.98.
+  double high_frequencies = 0;      ///< Share of brightness power, mean apart, above a quarter of a cycle per pixel.
   std::vector<Measure> measures;
   int64_t steps = 0;
   double seconds = 0;
@@ -111,16 +109,6 @@ struct DreamRequest {
   double zoom = 1.05;
 };
 MakeResult dream(const DreamRequest& request, Progress* progress = nullptr);
-
-/// `pellucid attack`: small changes that change the answer. Pictures are attacked as the model sees them; `size` is not
-/// used.
-struct AttackRequest {
-  MakeOptions make;
-  std::vector<std::string> inputs;
-  std::string target;   ///< The class to reach; empty: any but the network's own answer.
-  double epsilon = -1;  ///< Largest change in 255ths (of a value, or the L2 norm); negative takes the recipe's.
-};
-MakeResult attack(const AttackRequest& request, Progress* progress = nullptr);
 
 /// Every recipe of a .json file: one, or those of a result.json. Throws Error(kInvalidInput) naming what is wrong.
 std::vector<Recipe> load_recipes(const std::string& path);
