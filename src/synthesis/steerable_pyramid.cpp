@@ -57,8 +57,8 @@ Tensor to_space(const Tensor& x) { return at::fft_ifft2(x); }
 Tensor halved(const Tensor& spectrum) {
   Tensor x = spectrum;
   for (const int64_t axis : {-2, -1}) {
-    const int64_t n = x.size(axis);
-    x = at::cat({x.narrow(axis, 0, n / 4), x.narrow(axis, n - (n / 2 - n / 4), n / 2 - n / 4)}, axis);
+    const int64_t n = x.size(axis), first = (n / 2 + 1) / 2, rest = n / 2 - first;
+    x = at::cat({x.narrow(axis, 0, first), x.narrow(axis, n - rest, rest)}, axis);
   }
   return x / 4;
 }
@@ -66,7 +66,7 @@ Tensor halved(const Tensor& spectrum) {
 Tensor doubled(const Tensor& spectrum) {
   Tensor x = spectrum;
   for (const int64_t axis : {-2, -1}) {
-    const int64_t n = x.size(axis), first = n / 2;
+    const int64_t n = x.size(axis), first = (n + 1) / 2;
     Shape zeros = x.sizes().vec();
     zeros[static_cast<size_t>(x.dim() + axis)] = n;
     x = at::cat({x.narrow(axis, 0, first), at::zeros(zeros, x.options()), x.narrow(axis, first, n - first)}, axis);
@@ -98,7 +98,9 @@ SteerablePyramid steerable_pyramid(const Tensor& pictures, int64_t scales, int64
     TensorList oriented;
     for (int64_t k = 0; k < orientations; ++k) {
       const Tensor mask = angular_mask(f.angle, k, orientations);
-      const Tensor half = (f.angle - kPi * static_cast<double>(k) / static_cast<double>(orientations)).cos().gt(0);
+      // Waves at right angles to the orientation belong to both halves.
+      const Tensor cosine = (f.angle - kPi * static_cast<double>(k) / static_cast<double>(orientations)).cos();
+      const Tensor half = (1e6 * cosine).clamp(-0.5, 0.5) + 0.5;
       oriented.push_back(to_space(turned(2 * band * (mask * half), orientations, false)));
     }
     pyramid.bands.push_back(at::stack(oriented, 1));
