@@ -134,7 +134,8 @@ class DeepFool final : public Optimizer {
     if (way.defined()) {
       delta.add_((1 + p_.overshoot) * way);
     } else {
-      delta.mul_(1 + p_.overshoot);
+      constexpr double kFurther = 1.05;  // until the picture fools in 8 bits as well
+      delta.mul_(kFurther);
     }
   }
 

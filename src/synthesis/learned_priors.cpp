@@ -1,5 +1,6 @@
 // Parts with a second network that knows what pictures look like: a generator or a denoiser.
 
+#include <algorithm>
 #include <cmath>
 
 #include "pellucid/error.h"
@@ -24,19 +25,21 @@ template <class V>
 void describe(V& visit, LatentParams& p) {
   visit("network", p.network, TextLike{"an ONNX file"},
         "A generator with one input, the code, and one picture as output.");
-  visit("bound", p.bound, one_of({"none", "sphere", "range", "clip"}),
+  visit("bound", p.bound, one_of({"none", "sphere", "range", "principal", "clip"}),
         "Where codes are kept: on the sphere of radius sqrt(d), that of normal numbers; within so many deviations of "
-        "the mean of codes, in the units of which they then move; or within low and high.");
-  visit("deviations", p.deviations, between(0, 1000), "For bound=range.");
-  visit("low", p.low, between(-1e9, 1e9), "Smallest number of a code, for range and clip; 0 after a ReLU.");
+        "the mean of codes, in the units of which they then move, number by number or (principal) along the principal "
+        "directions of codes; or within low and high.");
+  visit("deviations", p.deviations, between(0, 1000), "For bound=range and principal.");
+  visit("low", p.low, between(-1e9, 1e9), "Smallest number of a code, for range, principal and clip; 0 after a ReLU.");
   visit("high", p.high, between(-1e9, 1e9), "Largest.");
-  visit("range", p.range, TextLike{"the name of a tensor [2,...] with mean and deviation of codes"},
-        "For bound=range; empty: NAME.range.npy beside NAME.onnx.");
+  visit("range", p.range,
+        TextLike{"the name of a tensor [2+K,...]: mean and deviation of codes, K principal directions"},
+        "For bound=range and principal; empty: NAME.range.npy beside NAME.onnx.");
   visit("output", p.output, one_of({"unit", "signed", "bytes"}),
         "What black and white are: 0 and 1, -1 and 1, 0 and 255.");
   visit("sd", p.sd, between(0, 100), "Standard deviation of a random start, in the units of the bound.");
   visit("decay", p.decay, between(0, 1),
-        "Share of the code (of its distance from the mean for range) lost at each step.");
+        "Share of the code (of its distance from the mean for range and principal) lost at each step.");
 }
 
 /// A code h that a generator makes the picture of.
@@ -55,12 +58,13 @@ class Latent final : public Parameterization {
     }
     if (shape_.size() < 2) throw_usage("latent: the code of " + p.network + " is not [N,...]");
     shape_[0] = scope.batch;
-    if (p.bound == "range") read_range(scope);
+    code_shape_ = shape_;
+    if (p.bound == "range" || p.bound == "principal") read_range(scope);
   }
 
   TensorList begin(const PartScope& scope, const at::Generator& generator) const override {
     TensorList codes;  // picture by picture, so that the first ones do not depend on the size of the batch
-    Shape one = shape_;
+    Shape one = code_shape_;
     one[0] = 1;
     for (int64_t b = 0; b < scope.batch; ++b) {
       codes.push_back(at::randn(one, generator, at::TensorOptions(at::kDouble)).to(options()) * p_.sd);
@@ -76,7 +80,9 @@ class Latent final : public Parameterization {
 
   Tensor decode(const PartScope& scope, const TensorList& variables) const override {
     Tensor code = variables.front();
-    if (mean_.defined()) code = (mean_ + deviation_ * code).clamp(p_.low, p_.high);
+    if (directions_.defined()) code = at::matmul(code, directions_).view(shape_);
+    if (deviation_.defined()) code = deviation_ * code;
+    if (mean_.defined()) code = (mean_ + code).clamp(p_.low, p_.high);
     Request request;
     const ValueId output = generator_.graph().outputs().front();
     request.capture = {output};
@@ -100,21 +106,27 @@ class Latent final : public Parameterization {
 
   void read_range(const PartScope& scope) {
     const Tensor range = scope.tensor("latent", p_.range.empty() ? p_.network + ".range" : p_.range).to(options());
+    const bool principal = p_.bound == "principal";
     Shape expected = shape_;
-    expected[0] = 2;
+    expected[0] = range.dim() > 0 ? std::max<int64_t>(principal ? 3 : 2, range.size(0)) : 2;
     if (range.sizes() != at::IntArrayRef(expected)) {
       throw_usage("latent: the range is " + shape_text(range.sizes()) + "; " + shape_text(expected) +
-                  ", mean and deviation, was expected");
+                  ", mean, deviation" + (principal ? " and principal directions, was expected" : ", was expected"));
     }
     mean_ = range.narrow(0, 0, 1);
-    deviation_ = range.narrow(0, 1, 1);
+    if (principal) {
+      directions_ = range.slice(0, 2).flatten(1);
+      code_shape_ = {shape_[0], directions_.size(0)};
+    } else {
+      deviation_ = range.narrow(0, 1, 1);
+    }
   }
 
   void keep(Tensor& code) const {
     if (p_.bound == "sphere") {
       const Tensor flat = code.flatten(1);
       flat.mul_(std::sqrt(static_cast<double>(flat.size(1))) / flat.norm(2, 1, true).clamp_min(1e-12));
-    } else if (p_.bound == "range") {
+    } else if (mean_.defined()) {
       code.clamp_(-p_.deviations, p_.deviations);
     } else if (p_.bound == "clip") {
       code.clamp_(p_.low, p_.high);
@@ -123,8 +135,10 @@ class Latent final : public Parameterization {
 
   LatentParams p_;
   const Network& generator_;
-  Shape shape_;
+  Shape shape_;       ///< Of what the generator takes.
+  Shape code_shape_;  ///< Of the variable, [N,K] for directions.
   Tensor mean_, deviation_;
+  Tensor directions_;  ///< [K,d], each as long as codes deviate along it.
 };
 
 // ---------------------------------------------------------------------------------------------------------------------

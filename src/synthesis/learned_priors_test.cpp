@@ -72,7 +72,24 @@ TEST(Latent, KeepsCodesInTheirRange) {
   const Tensor code = c.code_of(synthesize(c.recipe, c.studio.context).image);
   EXPECT_TRUE(within(code, at::where(best.gt(0), mean + 3 * deviation, at::zeros_like(mean)), {1e-4, 1e-4}));
   c.studio.context.tensors["g.range"] = at::zeros({2, 5}, at::kDouble);
-  test::expect_error(ErrorKind::kUsage, "latent: the range is [2,5]; [2,6], mean and deviation, was expected",
+  test::expect_error(ErrorKind::kUsage, "latent: the range is [2,5]; [2,6], mean, deviation, was expected",
+                     [&] { synthesize(c.recipe, c.studio.context); });
+}
+
+// Along two directions only, to the corner of their box.
+TEST(Latent, MovesAlongPrincipalDirections) {
+  LatentCase c;
+  const Tensor range = Random(12).uniform({4, 6});
+  c.studio.context.tensors["g.range"] = range;
+  const Tensor best = at::matmul(c.matrix, c.w[1]);
+  c.recipe.parameterization = "latent:network=g,bound=principal,deviations=2";
+  const Tensor code = c.code_of(synthesize(c.recipe, c.studio.context).image);
+  const Tensor directions = range.slice(0, 2);
+  const Tensor corner = 2 * at::matmul(directions, best).sign();
+  EXPECT_TRUE(within(code, range[0] + at::matmul(corner, directions), {1e-4, 1e-4}));
+  c.studio.context.tensors["g.range"] = range.slice(0, 0, 2);
+  test::expect_error(ErrorKind::kUsage,
+                     "latent: the range is [2,6]; [3,6], mean, deviation and principal directions, was expected",
                      [&] { synthesize(c.recipe, c.studio.context); });
 }
 

@@ -30,7 +30,7 @@ TEST(PartCall, PrintsBackWhatItParsed) {
 
 TEST(PartCall, RefusesWhatItDoesNotKnow) {
   test::expect_error(ErrorKind::kUsage,
-                     "no optimizer 'adamm'; did you mean 'adam'?; there are adam, ascent, adagrad, lbfgs",
+                     "no optimizer 'adamm'; did you mean 'adam'?; there are adam, ascent, adagrad, lbfgs, deepfool",
                      [] { PartCall::parse(PartKind::kOptimizer, "adamm:rate=1"); });
   test::expect_error(ErrorKind::kUsage, "adam: 'rate' is not NAME=VALUE",
                      [] { PartCall::parse(PartKind::kOptimizer, "adam:rate"); });
@@ -62,7 +62,7 @@ TEST(Recipes, AreWellFormed) {
   EXPECT_EQ(families, (std::set<std::string>{"attack", "dream", "invert", "style", "texture", "visualize"}));
   test::expect_error(ErrorKind::kUsage,
                      "no recipe 'lucide'; did you mean 'lucid'?; there are erhan2009, simonyan2014, "
-                     "mahendran2016, yosinski2015, oygaard2015, tyka2016, multiscale, lucid, maco",
+                     "mahendran2016, yosinski2015, oygaard2015, tyka2016, multiscale, lucid, maco, denoiser, dgn-am",
                      [] { find_recipe("lucide", "visualize"); });
 }
 

@@ -108,11 +108,11 @@ Recipe denoiser() {
   return r;
 }
 
-/// A generator's code, from the middle of its range. The paper's steps and clipping; rates are ours, in deviations of
-/// the code.
+/// A generator's code, from a random one. The paper's steps; moves and bounds are ours, in deviations along the
+/// principal directions of codes: where every number moves alone, our generator's pictures fall apart.
 Recipe nguyen2016() {
   Recipe r;
-  r.parameterization = "latent:network=flower_generator.onnx,bound=range,low=0,deviations=3,sd=0.5,decay=0.01";
+  r.parameterization = "latent:network=flower_generator.onnx,bound=principal,low=0,deviations=2,decay=0.02";
   r.gradient = {"normalize"};
   r.optimizer = "ascent:rate=0.1,rate_end=0";
   r.stages = {recipe_stage(200)};

@@ -94,7 +94,7 @@ TEST(Attack, FoolsWhenTheFileIsReadAgain) {
   request.make.model.card = folder.file("card.json");
   request.make.output = folder.file("out");
   request.own_size = true;
-  request.epsilon = 12;
+  request.epsilon = 24;
   request.make.steps = 30;
   const AttackResult result = attack(request);
   const AttackedPicture& made = result.pictures.at(0);
@@ -104,7 +104,7 @@ TEST(Attack, FoolsWhenTheFileIsReadAgain) {
   const Image written = decode_image(folder.file("out/" + made.image_file));
   EXPECT_EQ(written.width, 256);
   EXPECT_EQ(written.pixels, made.image.pixels);
-  EXPECT_LE(255 * made.change_max, 12 + 1e-4);
+  EXPECT_LE(255 * made.change_max, 24 + 1e-4);
   // A second reader with nothing in common but the file.
   PredictRequest predict_request;
   predict_request.model = request.make.model;
@@ -187,15 +187,15 @@ TEST(UniversalAttack, FoolsPicturesItHasNotSeen) {
   const test::TemporaryFolder folder;
   UniversalRequest request;
   request.attack = flower_request();
-  request.attack.inputs = {flowers(folder, 2)};
+  request.attack.inputs = {flowers(folder, 4)};
   request.attack.make.output = folder.file("out");
-  request.attack.epsilon = 30;
-  request.epochs = 2;
+  request.attack.epsilon = 60;
+  request.epochs = 3;
   request.held_out = 0.34;
   const UniversalResult result = universal_attack(request);
-  EXPECT_EQ(result.training_pictures, 8);
-  EXPECT_EQ(result.held_out_pictures, 4);
-  EXPECT_LE(result.change.abs().max().item<double>(), 30.0 / 255 + 1e-7);
+  EXPECT_EQ(result.training_pictures, 16);
+  EXPECT_EQ(result.held_out_pictures, 8);
+  EXPECT_LE(result.change.abs().max().item<double>(), 60.0 / 255 + 1e-7);
   EXPECT_GT(result.held_out_rate, result.noise_rate);
   EXPECT_GT(result.training_rates.back(), 0.3);
   EXPECT_TRUE(test::load_npy(folder.file("out/change.npy")).equal(result.change));

@@ -142,6 +142,7 @@ Attacker::Outcome Attacker::attack_once(const Recipe& recipe, const Victim& vict
       outcome.unrounded_norm = size_in(display - victim.display, "l2") / 255;
     }
     if (settings.all_steps) return false;
+    if (!settings.rounded) return outcome.unrounded_norm > 0;
     return fools(classes(image_from_display(rounded(display, victim, bound)[0])), victim, settings.goal);
   };
   const SynthesisResult result = synthesize(recipe, context);

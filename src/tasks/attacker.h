@@ -43,6 +43,7 @@ class Attacker {
     int64_t goal = -1;
     int64_t restarts = 1;
     bool all_steps = false;
+    bool rounded = true;  ///< Ends when the picture fools in 8 bits, not as soon as it does.
   };
   struct Outcome {
     Recipe recipe;   ///< With the seed of the start that counted.

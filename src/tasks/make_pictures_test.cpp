@@ -155,7 +155,7 @@ TEST(Recipe, RefusesWhatItDoesNotKnow) {
   refused(R"({"gradient": [3]})", ": 'gradient' must be a list of strings");
   refused(R"({"seed": "x"})", ": 'seed' must be an integer >= 0 as a string");
   refused(R"({"optimizer": "adamm"})",
-          ": no optimizer 'adamm'; did you mean 'adam'?; there are adam, ascent, adagrad, lbfgs");
+          ": no optimizer 'adamm'; did you mean 'adam'?; there are adam, ascent, adagrad, lbfgs, deepfool");
   refused(R"({"pictures": []})", ": holds no recipe");
 }
 
@@ -276,8 +276,9 @@ TEST(Visualize, DiversePicturesHaveLessInCommon) {
     SynthesisContext context{model.network, model.card};
     context.pictures["start"] =
         at::stack({result.pictures[0].image, result.pictures[1].image, result.pictures[2].image});
+    const SynthesisResult seen = synthesize(recipe, context);
     double sum = 0;
-    for (const double v : synthesize(recipe, context).terms.at("diversity:layer=block3.relu")) sum -= v;
+    for (const double v : seen.terms.at("diversity:layer=block3.relu")) sum -= v;
     return sum;
   };
   EXPECT_LT(common(1000), common(1e-9) - 0.01);
@@ -352,7 +353,7 @@ TEST(Invert, StoredCodesAreThoseOfPictures) {
   request.layers = {"block1.relu"};
   const MadePicture of_picture = invert(request).pictures.at(0);
   EXPECT_GT(of_picture.feature_error, 0);
-  EXPECT_NEAR(of_picture.feature_error, std::sqrt(-of_picture.objective), 1e-9);
+  EXPECT_NEAR(of_picture.feature_error, std::sqrt(-of_picture.objective), 1e-7);
   const LoadedModel model = load_model(request.make.model);
   const Picture picture = load_picture(kPicture, "p", model);
   const LayerTable layers(model.network, {picture.input.sizes().vec()});

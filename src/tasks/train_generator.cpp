@@ -87,6 +87,26 @@ Tensor codes_of(const Encoder& encoder, const Tensor& pictures, Progress* progre
   return at::cat(codes);
 }
 
+/// Mean and deviation of every number of codes [N,C,h,w], and their principal directions, as long as codes deviate
+/// along them: [2+K,C,h,w].
+Tensor range_of(const Tensor& codes) {
+  constexpr int64_t kDirections = 64;
+  const Tensor rows = codes.flatten(1).to(at::kDouble);
+  const Tensor mean = rows.mean(0), centered = (rows - mean) / std::sqrt(static_cast<double>(rows.size(0)));
+  // Of the two products with the same eigenvalues, the smaller one.
+  const bool wide = rows.size(1) > rows.size(0);
+  auto [values, vectors] = at::linalg_eigh(wide ? centered.mm(centered.t()) : centered.t().mm(centered));
+  const int64_t count = std::min(kDirections, values.size(0));
+  values = values.slice(0, values.size(0) - count).clamp_min(0).flip(0);
+  vectors = vectors.slice(1, vectors.size(1) - count).flip(1).t();
+  // u' X is already as long as X deviates along its direction.
+  const Tensor directions = wide ? vectors.mm(centered) : vectors * values.sqrt().unsqueeze(1);
+  Shape shape = codes.sizes().vec();
+  shape[0] = 2 + count;
+  const Tensor deviation = centered.square().sum(0).sqrt();
+  return at::cat({mean.unsqueeze(0), deviation.unsqueeze(0), directions}).view(shape).to(at::kFloat).contiguous();
+}
+
 /// Squared error relative to the squared distance of `goal` from its mean over the batch: 1 for a constant guess.
 Tensor relative_error(const Tensor& found, const Tensor& goal) {
   const Tensor spread = (goal - goal.mean({0}, true)).square().sum().clamp_min(1e-12);
@@ -161,7 +181,7 @@ TrainGeneratorResult train_generator(const TrainGeneratorRequest& request,
   const Graph trained = learner.graph();
   judge(encoder, trained, pictures.test, result);
   save_onnx(trained, t.output);
-  const Tensor range = at::stack({codes.mean({0}), codes.std({0}, /*unbiased=*/false)}).contiguous();
+  const Tensor range = range_of(codes);
   write_npy(result.range_file, range.data_ptr<float>(), range.sizes().vec());
   std::error_code ignored;
   std::filesystem::remove(std::filesystem::u8path(steps.checkpoint), ignored);

@@ -51,8 +51,9 @@ class Universal {
     now.display = changed(victim);
     if (Attacker::fools(attacker_.classes(now.display), victim, -1)) return;
     now.picture = image_from_display(now.display[0]);
-    Recipe recipe = recipe_;
-    const Attacker::Outcome outcome = attacker_.attack(recipe, now, {});
+    Attacker::Settings settings;
+    settings.rounded = false;
+    const Attacker::Outcome outcome = attacker_.attack(recipe_, now, settings);
     if (outcome.interrupted) throw Error(ErrorKind::kInterrupted, "interrupted");
     if (!outcome.fooled_unrounded && !outcome.fooled) return;  // no way was found in the steps there are
     change = change + (outcome.display - now.display);
