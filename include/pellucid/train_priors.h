@@ -42,8 +42,9 @@ TrainDenoiserResult train_denoiser(const TrainDenoiserRequest& request,
 
 /// `pellucid train-generator`: a decoder from the activations of a layer, averaged over a grid, to pictures. Its loss
 /// is the squared error of pixels plus that of the network's activations of both pictures, each relative to what it is
-/// of a constant; see make_generator. Writes OUTPUT and, beside it, OUTPUT.range.npy: the mean and the standard
-/// deviation of every number of the code over the training pictures, [2,C,h,w].
+/// of a constant; see make_generator. Writes OUTPUT and, beside it, NAME.range.npy [2+K,C,h,w]: the mean and the
+/// standard deviation of every number of the code over the training pictures, and their principal directions (at most
+/// 64).
 struct TrainGeneratorRequest {
   PriorTraining training;
   ModelOptions model;
