@@ -46,10 +46,12 @@ struct StyleRequest {
   std::vector<std::string> styles;
   /// One for each style, or one for all together; empty: 1. Times 20 but with rescale "none".
   std::vector<double> style_weights;
-  double content_weight = 1;                ///< 0 leaves the content out.
-  std::vector<std::string> content_layers;  ///< Empty takes the last at an eighth of the picture's resolution.
-  std::string start = "content";            ///< "content", "noise", "style", or "histogram": the content with the
-                                            ///< first style's histogram of colors.
+  double content_weight = 1;  ///< 0 leaves the content out.
+  /// Empty takes the last at an eighth of the picture's resolution, or at twice that of the coarsest style layer where
+  /// that is finer.
+  std::vector<std::string> content_layers;
+  std::string start = "content";  ///< "content", "noise", "style", or "histogram": the content with the
+                                  ///< first style's histogram of colors.
   /// "style"; "luminance" gives the result the content's colors; "match" first gives the styles the content's mean and
   /// covariance of colors. Gatys et al. "Controlling Perceptual Factors in Neural Style Transfer". CVPR 2017.
   std::string color = "style";

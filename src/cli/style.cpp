@@ -34,7 +34,8 @@ std::function<int(TerminalProgress&)> setup_style(CLI::App& app, GlobalOptions& 
       ->group("Styles");
   add_real(app, "--content-weight", request->content_weight, 0, 1e12, "Weight of the content")->group("How");
   app.add_option("--content-layer", request->content_layers,
-                 "Layers that hold the content (default: the last at an eighth of the resolution)")
+                 "Layers that hold the content (default: the last at an eighth of the resolution, or at twice "
+                 "that of the coarsest style layer where that is finer)")
       ->type_name("NAME")
       ->allow_extra_args(false)
       ->group("How");

@@ -45,6 +45,17 @@ void check(const StyleRequest& request) {
   }
 }
 
+/// At an eighth of the resolution, but finer than the coarsest layer of the style: where both are the same layer, the
+/// style's statistics leave little of the content.
+std::string content_layer(const std::vector<std::string>& style_layers, const LayerTable& layers) {
+  double coarsest = 1;
+  for (const std::string& name : style_layers) {
+    const Shape& shape = layers.layer(layers.find(name)).shape;
+    coarsest = std::max(coarsest, static_cast<double>(layers.input_shape()[2]) / static_cast<double>(shape.at(2)));
+  }
+  return layer_with_jump(layers, std::max(1.0, std::min(8.0, coarsest / 2)));
+}
+
 class StyleJobs {
  public:
   StyleJobs(const StyleRequest& request, const LoadedModel& model, const PictureMaker& maker, Progress* progress)
@@ -53,7 +64,7 @@ class StyleJobs {
     for (const std::string& name : request.content_layers) {
       content_layers_.push_back(maker.layers().layer(maker.layers().find(name)).name);
     }
-    if (content_layers_.empty()) content_layers_.push_back(layer_with_jump(maker.layers(), 8));
+    if (content_layers_.empty()) content_layers_.push_back(content_layer(layers_, maker.layers()));
     for (const std::string& path : request.styles) styles_.push_back(display_from_image(decode_image(path)));
     for (const std::string& path : request.content_masks) content_masks_.push_back(read_mask(path));
     for (const std::string& path : request.style_masks) style_masks_.push_back(read_mask(path));

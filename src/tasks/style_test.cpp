@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <set>
 
 #include "pellucid/files.h"
 #include "support/expect_error.h"
@@ -119,6 +120,7 @@ TEST(Style, FallsFromTheContentsOwn) {
   const test::TemporaryFolder folder;
   StyleRequest request = small_style(folder);
   request.make.output = folder.file("out");
+  request.content_weight = 0.3;
   const MakeResult result = style(request);
   const MadePicture& made = result.pictures.at(0);
   EXPECT_EQ(std::max(made.image.size(1), made.image.size(2)), 64);
@@ -128,6 +130,16 @@ TEST(Style, FallsFromTheContentsOwn) {
   EXPECT_GT(measure(made, "gradient of style over content on noise"), 0);
   EXPECT_GE(made.image.min().item<double>(), 0);
   EXPECT_LE(made.image.max().item<double>(), 1);
+  // The content lies before the coarsest layer of the style, which would leave little of it.
+  std::set<std::string> style_layers;
+  std::string content;
+  for (const WeightedPart& part : made.recipe.objectives) {
+    const PartCall call = PartCall::parse(PartKind::kObjective, part.part);
+    if (call.info->id == "match") content = call.params.at("layer");
+    if (call.info->id == "gram") style_layers.insert(call.params.at("layer"));
+  }
+  EXPECT_EQ(style_layers.count("block4.relu"), 1u);
+  EXPECT_EQ(content, "block2.relu");
   EXPECT_TRUE(std::filesystem::exists(folder.file("out/sheet.png")));
   EXPECT_NE(result.json.find("\"content\": \"" + kPicture), std::string::npos);
 }
