@@ -127,9 +127,14 @@ TEST_F(Cli, CompletionScriptsAreAcceptedByTheirShells) {
       "COMP_WORDS=(pellucid explain --heatmap-o); COMP_CWORD=2; _pellucid; echo ${COMPREPLY[@]}\n"
       "COMP_WORDS=(pellucid explain --method cam,xgrad); COMP_CWORD=3; _pellucid; echo ${COMPREPLY[@]}\n"
       "COMP_WORDS=(pellucid explain --colormap inf); COMP_CWORD=3; _pellucid; echo ${COMPREPLY[@]}\n"
-      "COMP_WORDS=(pellucid metrics iou); COMP_CWORD=2; _pellucid; echo ${COMPREPLY[@]}\n";
+      "COMP_WORDS=(pellucid metrics iou); COMP_CWORD=2; _pellucid; echo ${COMPREPLY[@]}\n"
+      "COMP_WORDS=(pellucid explain --normalization min); COMP_CWORD=3; _pellucid; echo ${COMPREPLY[@]}\n"
+      "COMP_WORDS=(pellucid explain --segment g); COMP_CWORD=3; _pellucid; echo ${COMPREPLY[@]}\n"
+      "COMP_WORDS=(pellucid predict --precision float); COMP_CWORD=3; _pellucid; echo ${COMPREPLY[@]}\n"
+      "COMP_WORDS=(pellucid evaluate --suite shortc); COMP_CWORD=3; _pellucid; echo ${COMPREPLY[@]}\n";
   EXPECT_EQ(run_program("/bin/bash", {folder.write("try", tries)}).out,
-            "explain\nxgrad-cam\n--heatmap-opacity\ncam,xgrad-cam\ninferno\niou\n");
+            "explain\nxgrad-cam\n--heatmap-opacity\ncam,xgrad-cam\ninferno\niou\n"
+            "min-max\ngrabcut\nfloat32 float64\nshortcut\n");
 }
 
 // --- Wrong usage: status 2
@@ -399,6 +404,8 @@ TEST_F(Cli, RefusesBrokenCards) {
   refused("list.json", "a JSON object was expected");
   folder.write("deep.json", std::string(100000, '['));
   refused("deep.json", "not a card: nested too deeply");
+  folder.write("twice.json", R"({"scale": 1, "width": 64, "scale": 0.5})");
+  refused("twice.json", "not a card: field 'scale' is given twice");
   folder.write("number.json", "{\"scale\": 1e999}");
   refused("number.json", "not JSON: number overflow parsing '1e999'");
   refused(card("unknown.json", {{"widht", 3}}),

@@ -6,6 +6,7 @@
 
 #include "attribution/cam.h"
 #include "attribution/perturbation.h"
+#include "graph/map_layers.h"
 #include "pellucid/error.h"
 #include "pellucid/text.h"
 
@@ -126,7 +127,7 @@ Tensor position_masks(bool gaussian, int64_t begin, int64_t n, int64_t height, i
 /// The map of one image [h,w], less its minimum: what every position shows is no evidence for any.
 Tensor recipro_map(const Context& context, const ReciproCamParams& p, const CamInput& in, int64_t image) {
   const int64_t height = in.activations.size(2), width = in.activations.size(3);
-  const TokenGrid grid = in.value.dim() == 3 ? token_grid(in.value.size(1)) : TokenGrid{};
+  const TokenGrid grid = grid_of_tokens(context.network.graph(), context.layers, in.layer);
   const Tensor scores = measure_layer(
       context, in, image, height * width, measure_from(p.score), "masked positions",
       [&](Tensor& copies, int64_t begin) {

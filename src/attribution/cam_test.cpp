@@ -10,6 +10,7 @@
 #include "support/explainer.h"
 #include "support/layer_builder.h"
 #include "support/two_maps.h"
+#include "support/vision_transformer.h"
 
 namespace pellucid::test {
 namespace {
@@ -376,6 +377,34 @@ TEST(Degenerate, OneMemberLeavesTheBatchAlone) {
   }
 }
 
+// Tokens: logits are linear in their mean over the patches, so that the gradient at each is W / 15 and the map is the
+// layer's product with it, row by row of 3 x 5 patches; the class token is left out.
+TEST(CamFamily, TakesTokensOfAnOblongPicture) {
+  const Explainer n(vision_transformer(4, 12, 20, /*mean_head=*/true), Random(5).normal({2, 3, 12, 20}));
+  const Tensor weights = n.network.graph().value(n.network.graph().find("logits.w")).constant.to(at::kDouble)[2];
+  const Tensor tokens = n.value("block1/out").narrow(1, 1, 15);
+  const Tensor expected = (tokens * weights).sum(2).view({2, 3, 5}) / 15;
+  const Attribution cam = n.explain("grad-cam", "2", {"block1/out"});
+  EXPECT_TRUE(within(cam.values, expected, kExact));
+  EXPECT_EQ(cam.map.sizes(), (std::vector<int64_t>{2, 12, 20}));
+  EXPECT_TRUE(within(n.explain("hires-cam", "2", {"block1/out"}).values, expected, kExact));
+  // Alone, a patch gives the logit of its fifteenth and of nothing else.
+  const Tensor alone = n.explain("recipro-cam:window=point,score=logit", "2", {"block1/out"}).values;
+  EXPECT_TRUE(within(alone, expected - expected.flatten(1).amin(1).view({2, 1, 1}), kExact));
+}
+
+// Every member runs on the layer that is chosen for a transformer.
+TEST(CamFamily, RunsOnATransformer) {
+  const Explainer n(vision_transformer(4, 12, 20), Random(5).normal({1, 3, 12, 20}));
+  for (const Method& method : methods()) {
+    if (method.family != std::string("cam") || method.id == "cam") continue;
+    const Attribution a = n.explain(method.id, "1");
+    EXPECT_TRUE(at::isfinite(a.map).all().item<bool>()) << method.id;
+    EXPECT_EQ(a.map.sizes(), (std::vector<int64_t>{1, 12, 20})) << method.id;
+    EXPECT_GT(a.map.abs().max().item<double>(), 0) << method.id;
+  }
+}
+
 TEST(CamFamily, RefusesALayerOfOnePosition) {
   const Explainer n(random_network(Family::kPlain, 1), Random(1).normal({1, 3, 12, 12}));
   expect_error(ErrorKind::kUsage,
@@ -386,7 +415,7 @@ TEST(CamFamily, RefusesALayerOfOnePosition) {
 TEST(CamFamily, RefusesALayerThatIsNoMap) {
   const Explainer n(random_network(Family::kPlain, 1), Random(1).normal({1, 3, 12, 12}));
   expect_error(ErrorKind::kUsage,
-               "layer 'flat' has shape [1,8]; a map needs [N,K,h,w] or tokens [N,T,D] that form a square grid",
+               "layer 'flat' has shape [1,8]; a map needs [N,K,h,w] or tokens [N,T,D] that form a grid",
                [&] { n.explain("eigen-cam", "0", {"flat"}); });
 }
 

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "attribution/method.h"
+#include "graph/map_layers.h"
 #include "pellucid/error.h"
 #include "pellucid/text.h"
 
@@ -34,34 +35,72 @@ Tensor from_planes(const Context& context, const Tensor& planes) {
   return context.card.channels_first ? planes : planes.permute({0, 2, 3, 1});
 }
 
-int64_t rows_within_budget(const Context& context, ValueId at) {
-  if (!context.network.batches_safely()) return 1;
-  // What a row keeps alive is at its peak about twice the largest pair of values a node reads and writes.
-  const Graph& graph = context.network.graph();
-  const auto num_elements = [&](ValueId id) {
-    return std::max<int64_t>(0, c10::multiply_integers(context.layers.shape(id)));  // {-1}: never run
-  };
-  std::set<ValueId> downstream{at};
-  int64_t peak = 1;
-  for (const Node& node : graph.nodes()) {
-    int64_t touched = 0;
-    bool reached = false;
+namespace {
+
+/// Of one batch as the layer table was made for; 0 for what never ran.
+double num_elements(const Context& context, ValueId id) {
+  return static_cast<double>(std::max<int64_t>(0, c10::multiply_integers(context.layers.shape(id))));
+}
+
+/// What LibTorch puts beside a convolution in float64 on the CPU: every window, unfolded.
+double num_unfolded(const Context& context, const Node& node) {
+  if (node.op != "Conv" || context.network.dtype() != at::kDouble || node.inputs.size() < 2) return 0;
+  const Shape& w = context.layers.shape(node.inputs[1]);
+  const Shape& out = context.layers.shape(node.outputs[0]);
+  if (w.size() != 4 || out.size() != 4) return 0;
+  const double positions = static_cast<double>(out[0] * out[2] * out[3]);
+  return positions * static_cast<double>(w[1] * w[2] * w[3] * node.integer("group", 1));
+}
+
+struct Numbers {
+  double peak = 1;  ///< Alive at most while a pass goes forward and keeps nothing.
+  double kept = 1;  ///< By a record.
+};
+
+/// Of a pass from some values on, whose nodes behind `wrt` are recorded.
+Numbers numbers_of_pass(const Context& context, const std::vector<ValueId>& from, const std::vector<ValueId>& wrt) {
+  // These are fused into the node before them or share its memory.
+  static const std::set<std::string> kept_by_others = {"BatchNormalization", "Clip", "Dropout", "Flatten", "Identity",
+                                                       "LeakyRelu",          "Relu", "Reshape", "Squeeze", "Unsqueeze"};
+  std::set<ValueId> reached(from.begin(), from.end()), recorded(wrt.begin(), wrt.end());
+  Numbers numbers;
+  for (const Node& node : context.network.graph().nodes()) {
+    double touched = 0;
+    bool runs = false, keeps = false;
     for (const ValueId id : node.inputs) {
-      if (downstream.count(id) == 0) continue;
-      reached = true;
-      touched += num_elements(id);
+      keeps = keeps || recorded.count(id) != 0;
+      if (reached.count(id) == 0) continue;
+      runs = true;
+      touched += num_elements(context, id);
     }
-    if (!reached) continue;
+    if (!runs) continue;
     for (const ValueId id : node.outputs) {
-      downstream.insert(id);
-      touched += num_elements(id);
+      if (id == kNoValue) continue;
+      reached.insert(id);
+      touched += num_elements(context, id);
+      if (!keeps) continue;
+      recorded.insert(id);
+      if (!kept_by_others.count(node.op)) numbers.kept += num_elements(context, id);
     }
-    peak = std::max(peak, touched);
+    // A second pair: what a node makes on the way, or the two that wait for a sum.
+    numbers.peak = std::max(numbers.peak, 2 * touched + num_unfolded(context, node));
   }
+  return numbers;
+}
+
+/// How many rows of so many numbers per batch of the layer table fit into the budget, at most `limit`.
+int64_t rows_that_fit(const Context& context, double numbers, int64_t limit) {
   const auto bytes = static_cast<double>(at::elementSize(context.network.dtype()));
   const auto batch = static_cast<double>(std::max<int64_t>(1, context.layers.shape(input_value(context)).at(0)));
-  const double rows = batch * static_cast<double>(context.memory_budget) / (2 * bytes * static_cast<double>(peak));
-  return static_cast<int64_t>(std::clamp(rows, 1.0, 64.0));
+  const double rows = batch * static_cast<double>(context.memory_budget) / (bytes * numbers);
+  return static_cast<int64_t>(std::clamp(rows, 1.0, static_cast<double>(limit)));
+}
+
+}  // namespace
+
+int64_t rows_within_budget(const Context& context, ValueId at) {
+  if (!context.network.batches_safely()) return 1;
+  return rows_that_fit(context, numbers_of_pass(context, {at}, {}).peak, 64);
 }
 
 int64_t rows_per_pass(const Context& context) {
@@ -83,26 +122,12 @@ std::pair<Tensor, Tensor> score_and_seed(const GradientRequest& request, const B
 }  // namespace
 
 int64_t gradient_rows(const Context& context, const std::vector<ValueId>& wrt) {
-  // These are fused into the node before them or share its memory.
-  static const std::set<std::string> kept_by_others = {"BatchNormalization", "Clip", "Dropout", "Flatten", "Identity",
-                                                       "LeakyRelu",          "Relu", "Reshape", "Squeeze", "Unsqueeze"};
-  const Graph& graph = context.network.graph();
-  std::set<ValueId> downstream(wrt.begin(), wrt.end());
-  double kept = 1;
-  for (const Node& node : graph.nodes()) {
-    const bool reached =
-        std::any_of(node.inputs.begin(), node.inputs.end(), [&](ValueId id) { return downstream.count(id) != 0; });
-    if (!reached) continue;
-    for (const ValueId id : node.outputs) {
-      downstream.insert(id);
-      if (kept_by_others.count(node.op)) continue;
-      kept += std::max(0.0, static_cast<double>(c10::multiply_integers(context.layers.shape(id))));  // {-1}: never run
-    }
-  }
-  const auto bytes = static_cast<double>(at::elementSize(context.network.dtype()));
-  const auto batch = static_cast<double>(std::max<int64_t>(1, context.layers.shape(input_value(context)).at(0)));
-  const double rows = batch * static_cast<double>(context.memory_budget) / (bytes * kept);
-  return static_cast<int64_t>(std::clamp(rows, 1.0, static_cast<double>(rows_per_pass(context))));
+  // Backward, gradients take the place of what a forward pass has alive beside its record. Pictures are there as they
+  // were given, stacked, prepared, and as their gradients and what is made of them.
+  constexpr double kCopies = 6;
+  const Numbers numbers = numbers_of_pass(context, {input_value(context)}, wrt);
+  const double total = numbers.kept + numbers.peak + kCopies * num_elements(context, input_value(context));
+  return rows_that_fit(context, total, rows_per_pass(context));
 }
 
 GradientResult gradients(const Context& context, const GradientRequest& request) {
@@ -190,10 +215,10 @@ Attribution input_attribution(const Context& context, const Tensor& values, Redu
 
 Tensor layer_planes(const Context& context, ValueId layer, const Tensor& t) {
   if (t.dim() == 4) return t;
-  const TokenGrid grid = t.dim() == 3 ? token_grid(t.size(1)) : TokenGrid{};
+  const TokenGrid grid = grid_of_tokens(context.network.graph(), context.layers, layer);
   if (grid.rows == 0) {
     throw_usage("layer '" + printable(context.layers.layer(layer).name) + "' has shape " + shape_text(t.sizes()) +
-                "; a map needs [N,K,h,w] or tokens [N,T,D] that form a square grid");
+                "; a map needs [N,K,h,w] or tokens [N,T,D] that form a grid");
   }
   return t.narrow(1, grid.leading, grid.rows * grid.columns)
       .transpose(1, 2)

@@ -207,9 +207,11 @@ TEST(GradientRows, FollowTheMemoryBudget) {
   EXPECT_EQ(gradient_rows(context, input), 16);
   context.memory_budget = 1;
   EXPECT_EQ(gradient_rows(context, input), 1);
-  // c1 keeps 6 * 16 * 16 numbers, the pooled map 6 * 7 * 7, c2 8 * 7 * 7, its mean and c3 8 * 6 * 6, then 8 and 4; 8
-  // bytes each.
-  const int64_t kept = 6 * 256 + 6 * 49 + 8 * 49 + 2 * 8 * 36 + 8 + 4 + 1;
+  // c1 keeps 6 * 16 * 16 numbers, the pooled map 6 * 7 * 7, c2 8 * 7 * 7, its mean and c3 8 * 6 * 6, then 8 and 4. Most
+  // is alive at c1: twice what it reads and writes, and 27 numbers for each of 256 windows. Then six pictures; 8 bytes
+  // each.
+  const int64_t record = 6 * 256 + 6 * 49 + 8 * 49 + 2 * 8 * 36 + 8 + 4 + 1;
+  const int64_t kept = record + 2 * (3 * 256 + 6 * 256) + 27 * 256 + 6 * 3 * 256;
   context.memory_budget = 5 * 8 * kept;
   EXPECT_EQ(gradient_rows(context, input), 5);
   context.memory_budget -= 8;

@@ -411,7 +411,7 @@ TEST(LayerGradients, NeedALayerWithAMap) {
   expect_error(ErrorKind::kUsage, "layer-conductance: a layer is needed",
                [&] { attribute(MethodCall::parse("layer-conductance"), n.context("1")); });
   expect_error(ErrorKind::kUsage,
-               "layer 'flat' has shape [1,8]; a map needs [N,K,h,w] or tokens [N,T,D] that form a square grid",
+               "layer 'flat' has shape [1,8]; a map needs [N,K,h,w] or tokens [N,T,D] that form a grid",
                [&] { n.explain("layer-conductance:steps=2", "1", {"flat"}); });
 }
 

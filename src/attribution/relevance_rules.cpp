@@ -33,7 +33,6 @@ Tensor negative_part(const Tensor& t) { return t.clamp_max(0); }
 Tensor positive_weight(const LinearNode& node) { return node.of_weight("positive", positive_part); }
 Tensor negative_weight(const LinearNode& node) { return node.of_weight("negative", negative_part); }
 Tensor positive_bias(const LinearNode& node) { return node.of_bias("positive", positive_part); }
-Tensor negative_bias(const LinearNode& node) { return node.of_bias("negative", negative_part); }
 
 // On the CPU at::where and masked_fill take 30 times as long as a product, and the latter loses the memory format.
 // Signs as numbers do the same in a few vectorized passes: a product with 0 or 1 is exact.
@@ -78,13 +77,23 @@ Tensor z_plus(const LinearNode& node, const Tensor& relevance, bool with_bias) {
   return shares(node, a, up, down, with_bias ? relevance / z.add_(kStabilizer) : divided(relevance, z));
 }
 
+/// Positive contributions W+ a+ + W- a- + b+, at least 0; the negative ones are what is missing to z. One pass for
+/// inputs of both signs too: |W| |a| + |b| is the difference of the two as z is their sum.
+Tensor helping_contributions(const LinearNode& node, const SignParts& a) {
+  if (!a.negative.defined()) return node.forward(a.positive, positive_weight(node), positive_bias(node));
+  const auto magnitude = [](const Tensor& t) { return t.abs(); };
+  const Tensor both =
+      node.forward(node.input().abs(), node.of_weight("magnitude", magnitude), node.of_bias("magnitude", magnitude));
+  return at::add(both, node.output()).mul_(0.5).clamp_min_(0);
+}
+
 Tensor alpha_beta(const LinearNode& node, const Tensor& relevance, double alpha) {
   const double beta = alpha - 1;
   if (beta == 0) return z_plus(node, relevance, /*with_bias=*/true);
   const SignParts a(node.input());
   const Tensor up = positive_weight(node), down = negative_weight(node);
-  Tensor helping = contributions(node, a, up, down, positive_bias(node));
-  Tensor hindering = contributions(node, a, down, up, negative_bias(node));
+  Tensor helping = helping_contributions(node, a);
+  Tensor hindering = (node.output() - helping).clamp_max_(0);
   // One is nowhere negative, the other nowhere positive.
   Tensor r = shares(node, a, up, down, (relevance / helping.add_(kStabilizer)).mul_(alpha));
   return r.sub_(shares(node, a, down, up, (relevance / hindering.sub_(kStabilizer)).mul_(beta)));
@@ -99,9 +108,7 @@ Tensor gamma(const LinearNode& node, const Tensor& relevance, double factor) {
   };
   const Tensor up = favoured("positive", positive_part);
   const Tensor& z = node.output();
-  // One further forward pass is enough: the negative contributions are what is missing to z.
-  const Tensor helping = contributions(node, a, positive_weight(node),
-                                       a.negative.defined() ? negative_weight(node) : Tensor(), positive_bias(node));
+  const Tensor helping = helping_contributions(node, a);
   const Tensor on = z.sign().clamp_min_(0);  // 1 where z > 0
   const Tensor relevance_off = relevance - relevance * on;
   // Below a rectifier relevance arrives only where z > 0.

@@ -72,6 +72,16 @@ CLI::Option* add_real(CLI::App& app, const std::string& flag, double& field, dou
 CLI::Option* add_choice(CLI::App& app, const std::string& flag, std::string& field,
                         const std::vector<std::string>& choices, const std::string& help);
 
+/// Words that shells offer as the value of a flag.
+struct FlagWords {
+  std::vector<std::string> words;
+  bool several = false;  ///< Separated by commas.
+};
+CLI::Option* offer(CLI::Option* option, FlagWords choices);
+/// None for a flag that takes any text.
+const FlagWords* words_of(const CLI::Option* option);
+FlagWords method_words();
+
 /// --card, --preset, --labels, --size, --device, --precision.
 void add_model_flags(CLI::App& app, ModelOptions& model);
 /// --batch-size, --seed, --max-pixels, --every, --max-frames.

@@ -20,17 +20,22 @@ std::function<int(TerminalProgress&)> setup_evaluate(CLI::App& app, GlobalOption
     about += "\n  " + suite.name + ": " + suite.summary;
   }
   app.footer("Suites:" + about);
+  std::vector<std::string> metric_ids;
+  for (const Metric& metric : metrics()) metric_ids.push_back(metric.id);
   app.add_option("inputs", *rest, "An ONNX file and pictures of your own; with --suite, an ONNX file or nothing")
       ->type_name("[MODEL IMAGE...]");
   add_choice(app, "--suite", request->suite, suites, "Generated pictures whose truth is known by construction")
       ->group("What to judge");
-  app.add_option("-m,--method,--methods", request->methods, "Methods with parameters, separated by commas, or all")
-      ->type_name("LIST")
-      ->group("What to judge");
-  app.add_option("--metrics", request->metrics,
-                 "Metrics with parameters, separated by commas, or all ('pellucid metrics' lists them)")
-      ->type_name("LIST")
-      ->group("What to judge");
+  offer(
+      app.add_option("-m,--method,--methods", request->methods, "Methods with parameters, separated by commas, or all")
+          ->type_name("LIST")
+          ->group("What to judge"),
+      method_words());
+  offer(app.add_option("--metrics", request->metrics,
+                       "Metrics with parameters, separated by commas, or all ('pellucid metrics' lists them)")
+            ->type_name("LIST")
+            ->group("What to judge"),
+        {metric_ids, true});
   app.add_option("--truth", request->truth,
                  "What is known about your pictures: folder of masks (PNG of the same stem), COCO JSON, or folder of "
                  "Pascal VOC XML")

@@ -66,11 +66,12 @@ std::function<int(TerminalProgress&)> setup_explain(CLI::App& app, GlobalOptions
                  "Pictures, videos, folders, globs, or .npy arrays that are already preprocessed")
       ->required()
       ->type_name("IMAGE...");
-  app.add_option("-m,--method", request->methods,
-                 "Methods with parameters, separated by commas: grad-cam,integrated-gradients:steps=100; or all "
-                 "(default grad-cam)")
-      ->type_name("LIST")
-      ->group("What to explain");
+  offer(app.add_option("-m,--method", request->methods,
+                       "Methods with parameters, separated by commas: grad-cam,integrated-gradients:steps=100; or all "
+                       "(default grad-cam)")
+            ->type_name("LIST")
+            ->group("What to explain"),
+        method_words());
   app.add_option("-l,--layer", request->layers,
                  "Layer for class activation maps: name, unique suffix, glob, #index, auto, last-conv, first-conv; "
                  "several are fused")

@@ -4,6 +4,7 @@
 #include <csignal>
 #include <cstdio>
 #include <iostream>
+#include <map>
 
 #include "cli/cli.h"
 #include "pellucid/error.h"
@@ -200,20 +201,44 @@ CLI::Option* add_real(CLI::App& app, const std::string& flag, double& field, dou
       ->type_name("X");
 }
 
+namespace {
+
+std::map<const CLI::Option*, FlagWords>& offered() {
+  static std::map<const CLI::Option*, FlagWords> table;
+  return table;
+}
+
+}  // namespace
+
+CLI::Option* offer(CLI::Option* option, FlagWords choices) {
+  offered()[option] = std::move(choices);
+  return option;
+}
+
+const FlagWords* words_of(const CLI::Option* option) {
+  const auto found = offered().find(option);
+  return found == offered().end() ? nullptr : &found->second;
+}
+
+FlagWords method_words() {
+  FlagWords choices{{"all"}, true};
+  for (const Method& m : methods()) choices.words.push_back(m.id);
+  return choices;
+}
+
 CLI::Option* add_choice(CLI::App& app, const std::string& flag, std::string& field,
                         const std::vector<std::string>& choices, const std::string& help) {
-  return app
-      .add_option_function<std::string>(
-          flag,
-          [&field, flag, choices](const std::string& text) {
-            if (std::find(choices.begin(), choices.end(), text) == choices.end()) {
-              throw_usage(flag.substr(2) + " is '" + printable(text) + "'; one of " + join(choices, ", ") +
-                          " was expected" + did_you_mean(text, choices));
-            }
-            field = text;
-          },
-          help + ": " + join(choices, ", ") + (field.empty() ? "" : " (default " + field + ")"))
-      ->type_name("NAME");
+  CLI::Option* const option = app.add_option_function<std::string>(
+      flag,
+      [&field, flag, choices](const std::string& text) {
+        if (std::find(choices.begin(), choices.end(), text) == choices.end()) {
+          throw_usage(flag.substr(2) + " is '" + printable(text) + "'; one of " + join(choices, ", ") +
+                      " was expected" + did_you_mean(text, choices));
+        }
+        field = text;
+      },
+      help + ": " + join(choices, ", ") + (field.empty() ? "" : " (default " + field + ")"));
+  return offer(option->type_name("NAME"), {choices});
 }
 
 void add_model_flags(CLI::App& app, ModelOptions& model) {
@@ -239,23 +264,24 @@ void add_model_flags(CLI::App& app, ModelOptions& model) {
          "Input size, where the model leaves it open: SIDE or WIDTHxHEIGHT")
       ->type_name("PX")
       ->group("Model");
-  app.add_option("--device", model.device, "cpu, cuda or cuda:N (default cpu)")->type_name("NAME")->group("Model");
-  app.add_option_function<std::string>(
-         "--precision",
-         [&model](const std::string& text) {
-           if (text == "float32")
-             model.precision = Precision::kFloat32;
-           else if (text == "float64")
-             model.precision = Precision::kFloat64;
-           else if (text == "bf16")
-             model.precision = Precision::kBFloat16;
-           else
-             throw_usage("precision is '" + printable(text) + "'; one of float32, float64, bf16 was expected");
-         },
-         std::string("float32, float64 or bf16 (default ") +
-             (model.precision == Precision::kFloat64 ? "float64)" : "float32)"))
-      ->type_name("NAME")
-      ->group("Model");
+  offer(
+      app.add_option("--device", model.device, "cpu, cuda or cuda:N (default cpu)")->type_name("NAME")->group("Model"),
+      {{"cpu", "cuda"}});
+  CLI::Option* const precision = app.add_option_function<std::string>(
+      "--precision",
+      [&model](const std::string& text) {
+        if (text == "float32")
+          model.precision = Precision::kFloat32;
+        else if (text == "float64")
+          model.precision = Precision::kFloat64;
+        else if (text == "bf16")
+          model.precision = Precision::kBFloat16;
+        else
+          throw_usage("precision is '" + printable(text) + "'; one of float32, float64, bf16 was expected");
+      },
+      std::string("float32, float64 or bf16 (default ") +
+          (model.precision == Precision::kFloat64 ? "float64)" : "float32)"));
+  offer(precision->type_name("NAME")->group("Model"), {{"float32", "float64", "bf16"}});
 }
 
 void add_run_flags(CLI::App& app, RunOptions& run) {

@@ -7,6 +7,7 @@
 #endif
 
 #include <atomic>
+#include <cstdint>
 #include <new>
 
 #include "pellucid/error.h"
@@ -23,13 +24,20 @@ std::atomic<int64_t> g_peak{0};
 /// Stands before the data of every block. LibTorch wants the address of a block to be its context as well, so the
 /// account cannot live beside it. A cache line long, to keep the data aligned as LibTorch promises.
 struct alignas(64) Header {
+  uintptr_t seal;  ///< Tells a block of ours from one that another allocator made.
   void* block;
   int64_t bytes;
 };
+uintptr_t seal_of(const Header* header) { return reinterpret_cast<uintptr_t>(header) ^ 0x50656c6c75636964ULL; }
 
-void free_block(void* data) {
+/// LibTorch frees the weights that oneDNN packs through the allocator of that moment, whichever one made them: those
+/// packed before there was an account come here too. In front of any block of LibTorch's lie 64 bytes that may be read.
+[[gnu::no_sanitize_address]] void free_block(void* data) {
   if (!data) return;
-  const Header header = *(static_cast<Header*>(data) - 1);
+  auto* const place = static_cast<Header*>(data) - 1;
+  if (place->seal != seal_of(place)) return c10::GetDefaultCPUAllocator()->raw_deallocate(data);
+  const Header header = *place;
+  place->seal = 0;
   g_used.fetch_sub(header.bytes, std::memory_order_relaxed);
   c10::GetDefaultCPUAllocator()->raw_deallocate(header.block);
 }
@@ -60,7 +68,8 @@ class BudgetAllocator final : public c10::Allocator {
     int64_t peak = g_peak.load(std::memory_order_relaxed);
     while (used > peak && !g_peak.compare_exchange_weak(peak, used, std::memory_order_relaxed)) {
     }
-    auto* const header = new (block) Header{block, bytes};
+    auto* const header = new (block) Header{0, block, bytes};
+    header->seal = seal_of(header);
     return {header + 1, header + 1, &free_block, c10::Device(c10::DeviceType::CPU)};
   }
   c10::DeleterFnPtr raw_deleter() const override { return &free_block; }

@@ -1,8 +1,8 @@
 #include "pellucid/layers.h"
 
-#include <cmath>
 #include <set>
 
+#include "graph/node_kinds.h"
 #include "graph/op.h"
 #include "graph/ops/window.h"
 #include "pellucid/error.h"
@@ -12,13 +12,7 @@ namespace pellucid {
 
 namespace {
 
-bool is_any(const std::string& op, std::initializer_list<const char*> names) {
-  return std::any_of(names.begin(), names.end(), [&](const char* name) { return op == name; });
-}
-
 bool is_glob(const std::string& name) { return name.find_first_of("*?") != std::string::npos; }
-
-bool is_spatial(const Shape& shape) { return shape.size() == 4 && shape[2] * shape[3] > 1; }
 
 /// Whether the last two axes, those of positions, came through: a channel shuffle, a reduction over channels.
 bool keeps_positions(const Shape& in, const Shape& out) {
@@ -47,15 +41,6 @@ ReceptiveField merged(const ReceptiveField& a, const ReceptiveField& b) {
 }
 
 }  // namespace
-
-TokenGrid token_grid(int64_t tokens) {
-  for (int64_t leading = 0; leading <= 8; ++leading) {
-    const int64_t rest = tokens - leading;
-    const auto side = static_cast<int64_t>(std::llround(std::sqrt(static_cast<double>(std::max<int64_t>(rest, 0)))));
-    if (side >= 2 && side * side == rest) return {side, side, leading};
-  }
-  return {};
-}
 
 LayerTable::LayerTable(const Network& network, const std::vector<Shape>& input_shapes) : file_(network.graph().name) {
   const Graph& graph = network.graph();
@@ -195,68 +180,6 @@ void LayerTable::find_logits(const Graph& graph) {
     squashing_ = node->op;
     logits_ = node->inputs[0];
   }
-}
-
-void LayerTable::judge_cam(const Graph& graph) {
-  std::vector<char> leads(graph.values().size(), 0);
-  leads[static_cast<size_t>(logits_)] = 1;
-  const Shape& out_shape = shapes_[static_cast<size_t>(logits_)];
-  const auto& nodes = graph.nodes();
-  for (size_t i = nodes.size(); i-- > 0;) {
-    const bool needed = std::any_of(nodes[i].outputs.begin(), nodes[i].outputs.end(),
-                                    [&](ValueId id) { return id != kNoValue && leads[static_cast<size_t>(id)]; });
-    if (!needed) continue;
-    for (const ValueId in : nodes[i].inputs) {
-      if (in != kNoValue) leads[static_cast<size_t>(in)] = 1;
-    }
-  }
-  // What matters is that the layer is a map, not how much of the input a position sees: a squeeze-and-excitation gate
-  // lets every position see all of it. Between Transposes to channels-last and back, the axes are not those of a map.
-  std::vector<char> channels_last(graph.values().size(), 0);
-  for (const Node& node : nodes) {
-    char last = 0;
-    for (const ValueId in : node.inputs) last = last || (in != kNoValue && channels_last[static_cast<size_t>(in)]);
-    if (node.op == "Transpose") {
-      const std::vector<int64_t> perm = node.integers("perm");
-      if (perm == std::vector<int64_t>{0, 2, 3, 1}) last = 1;
-      if (perm == std::vector<int64_t>{0, 3, 1, 2}) last = 0;
-    }
-    for (const ValueId out : node.outputs) {
-      if (out != kNoValue) channels_last[static_cast<size_t>(out)] = last;
-    }
-  }
-  for (LayerInfo& info : layers_) {
-    info.suits_cam = info.value != logits_ && leads[static_cast<size_t>(info.value)] && is_spatial(info.shape) &&
-                     !channels_last[static_cast<size_t>(info.value)];
-  }
-  // The last such map that is a feature: not a copy, not pooled or resized, and not the class map of a segmenter.
-  const auto is_feature = [&](const LayerInfo& info) {
-    return !is_any(info.op, {"MaxPool", "AveragePool", "LpPool", "Dropout", "Identity", "Pad", "Transpose", "Resize",
-                             "Upsample", "Slice", "Split", "Reshape", "Cast"}) &&
-           !(out_shape.size() == 4 && info.shape[1] == out_shape[1]);
-  };
-  const LayerInfo* best = nullptr;
-  for (const LayerInfo& info : layers_) {
-    if (info.suits_cam && is_feature(info)) best = &info;
-  }
-  if (best) {
-    cam_layer_ = best->value;
-    return;
-  }
-  // Token networks: what enters the last Softmax's block, i.e. the last normalized token map before the last attention.
-  const LayerInfo* tokens = nullptr;
-  const LayerInfo* candidate = nullptr;
-  for (LayerInfo& info : layers_) {
-    if (!leads[static_cast<size_t>(info.value)]) continue;
-    if (info.shape.size() == 3 && token_grid(info.shape[1]).rows > 0 &&
-        !is_any(info.op, {"Reshape", "Transpose", "Concat"})) {
-      info.suits_cam = true;
-      if (is_any(info.op, {"LayerNormalization", "Add"})) candidate = &info;
-    }
-    if (info.op == "Softmax" && candidate) tokens = candidate;
-  }
-  if (!tokens) tokens = candidate;
-  if (tokens) cam_layer_ = tokens->value;
 }
 
 ValueId LayerTable::default_cam_layer() const {

@@ -4,9 +4,11 @@
 
 #include <functional>
 
+#include "graph/map_layers.h"
 #include "support/expect_error.h"
 #include "support/explainer.h"
 #include "support/layer_builder.h"
+#include "support/vision_transformer.h"
 
 namespace pellucid::test {
 namespace {
@@ -182,6 +184,49 @@ TEST(TokenGrid, SquaresWithLeadingTokens) {
   EXPECT_EQ(token_grid(7).rows, 2);  // a class token and more in front of 2x2
   EXPECT_EQ(token_grid(2).rows, 0);
   EXPECT_EQ(token_grid(0).rows, 0);
+}
+
+// 3 x 5 patches after a class token are 16 tokens, which by their number alone would be a square.
+TEST(TokenGrid, IsThatOfThePatches) {
+  const Explainer n(vision_transformer(1, 12, 20), Random(2).normal({1, 3, 12, 20}));
+  const auto grid = [&](const char* name) { return grid_of_tokens(n.network.graph(), n.layers, n.layers.find(name)); };
+  EXPECT_EQ(grid("block1/norm1").rows, 3);
+  EXPECT_EQ(grid("block1/norm1").columns, 5);
+  EXPECT_EQ(grid("block1/norm1").leading, 1);
+  EXPECT_EQ(grid("embedded").leading, 0);
+  EXPECT_EQ(grid("patch").rows, 0);  // a map
+  EXPECT_EQ(grid("logits").rows, 0);
+}
+
+TEST(LayerTable, ChoosesTheLastAttentionOfATransformer) {
+  const Explainer n(vision_transformer(1, 16, 16), Random(2).normal({1, 3, 16, 16}));
+  EXPECT_EQ(n.layers.layer(n.layers.default_cam_layer()).name, "block1/norm1");
+  const auto suits = [&](const char* name) { return n.layers.layer(n.layers.find(name)).suits_cam; };
+  EXPECT_TRUE(suits("patch"));
+  EXPECT_TRUE(suits("block0/out"));
+  EXPECT_TRUE(suits("block1/norm1"));
+  EXPECT_FALSE(suits("block1/attention"));  // [1,2,17,17]
+  EXPECT_FALSE(suits("block1/q/heads"));
+  EXPECT_FALSE(suits("logits"));
+}
+
+// Tokens that become a map again are one.
+TEST(LayerTable, FindsAMapMadeOfTokens) {
+  LayerBuilder b(3, {-1, 3, 6, 10});
+  b.conv("map", "x", 8);
+  b.graph.constant("flat.shape", at::tensor({0, 8, -1}, at::TensorOptions(at::kLong)));
+  b.graph.constant("map.shape", at::tensor({0, 8, 6, 10}, at::TensorOptions(at::kLong)));
+  b.graph.node("Reshape", {"map", "flat.shape"}, {"flat"});
+  b.graph.node("Transpose", {"flat"}, {"tokens"}, {{"perm", std::vector<int64_t>{0, 2, 1}}});
+  b.graph.node("Softmax", {"tokens"}, {"gates"});
+  b.graph.node("Transpose", {"gates"}, {"back"}, {{"perm", std::vector<int64_t>{0, 2, 1}}});
+  b.graph.node("Reshape", {"back", "map.shape"}, {"again"});
+  b.graph.node("Mul", {"map", "again"}, {"gated"});
+  b.graph.node("GlobalAveragePool", {"gated"}, {"pooled"});
+  b.graph.node("Flatten", {"pooled"}, {"vector"});
+  b.gemm_with("logits", "vector", b.random.normal({2, 8}));
+  const Explainer n(b.finish("logits"), at::zeros({1, 3, 6, 10}));
+  EXPECT_EQ(n.layers.layer(n.layers.default_cam_layer()).name, "gated");
 }
 
 /// Rows of the input that one position of a layer depends on, found by moving the input and looking.

@@ -148,6 +148,8 @@ Values Network::Impl::execute(const Plan& plan, const TensorList& inputs, const 
     slots[static_cast<size_t>(id)] = std::move(t);
   };
 
+  // A pass that starts behind an input need not hold a batch of it.
+  const auto needed = [&](ValueId id) { return pass.shapes || plan.wanted[static_cast<size_t>(id)]; };
   if (inputs.size() > graph.inputs().size()) {
     throw_usage(graph.name + ": " + std::to_string(inputs.size()) + " inputs were given; the network has " +
                 std::to_string(graph.inputs().size()));
@@ -161,9 +163,11 @@ Values Network::Impl::execute(const Plan& plan, const TensorList& inputs, const 
                     tensor_text(at::empty({0}, declared.type)).substr(4));
     }
     if (request.from.count(declared.value) || i >= inputs.size() || !inputs[i].defined()) continue;
-    store(declared.value, prepared(inputs[i]));
+    if (needed(declared.value)) store(declared.value, prepared(inputs[i]));
   }
-  for (const auto& [id, t] : request.from) store(id, prepared(t));
+  for (const auto& [id, t] : request.from) {
+    if (needed(id)) store(id, prepared(t));
+  }
 
   for (const Step& step : plan.steps) {
     if (pass.progress) pass.progress->check();

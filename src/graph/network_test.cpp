@@ -251,5 +251,22 @@ TEST(Network, SurvivesExportAndImport) {
   }
 }
 
+// Weights that oneDNN packed before there was a limit are freed after. In a process of its own, where none was set.
+TEST(NetworkDeathTest, OutlivesTheFirstMemoryLimit) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  const auto live = [] {
+    LayerBuilder b(1);
+    b.conv("c1", "x", 16);
+    b.conv("c2", "c1", 16);
+    auto network = std::make_unique<Network>(b.head("c2", 4));
+    network->run(at::ones({1, 3, 32, 32}));
+    set_memory_limit(int64_t{1} << 30);
+    network->run(at::ones({1, 3, 32, 32}));
+    network.reset();
+    std::exit(memory_peak() > 0 ? 0 : 1);
+  };
+  EXPECT_EXIT(live(), testing::ExitedWithCode(0), "");
+}
+
 }  // namespace
 }  // namespace pellucid::test

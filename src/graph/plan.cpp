@@ -434,6 +434,8 @@ class Planner {
         read_later[static_cast<size_t>(in)] = 1;
       }
     }
+    for (size_t id = 0; id < plan.num_values; ++id) keep[id] |= read_later[id];
+    plan.wanted = std::move(keep);
     return plan;
   }
 

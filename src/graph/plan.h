@@ -24,6 +24,7 @@ struct Plan {
   size_t num_values = 0;          ///< Graph values and those the planner added.
   std::vector<Tensor> constants;  ///< By value id; undefined where the value is computed.
   std::vector<ValueId> kept;      ///< Values that outlive the pass.
+  std::vector<char> wanted;       ///< By value id: some step reads it, or it is kept.
 };
 
 /// What decides a plan. Requests that agree in it share one.

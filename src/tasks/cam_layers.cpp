@@ -33,7 +33,10 @@ std::vector<ValueId> cam_layers(const LayerTable& table, const ModelCard& card, 
     for (const ValueId id : layers_named(table, name, from_card)) {
       if (std::find(layers.begin(), layers.end(), id) == layers.end()) layers.push_back(id);
     }
-    if (name == "auto") why = "the last spatial map before pooling, after its activation";
+    if (name == "auto") {
+      why = table.shape(layers.back()).size() == 3 ? "the tokens that enter the last attention"
+                                                   : "the last spatial map before pooling, after its activation";
+    }
   }
   std::string list;
   for (const ValueId id : layers) {

@@ -6,6 +6,7 @@
 #include "pellucid/error.h"
 #include "pellucid/files.h"
 #include "pellucid/text.h"
+#include "tasks/parsed_json.h"
 
 namespace pellucid {
 
@@ -142,21 +143,7 @@ Json card_json(const ModelCard& card) {
 }
 
 ModelCard card_from_json(const std::string& text, const std::string& name, const std::string& folder) {
-  Json json;
-  try {
-    // A card is a flat object with lists of numbers and labels: deeper nesting is refused before it costs anything.
-    json = Json::parse(text, [](int depth, Json::parse_event_t, Json&) {
-      if (depth > 8) throw std::runtime_error("nested too deeply");
-      return true;
-    });
-  } catch (const nlohmann::json::exception& e) {
-    std::string what = e.what();
-    const size_t bracket = what.find("] ");
-    throw_invalid(name +
-                  ": not JSON: " + printable(bracket == std::string::npos ? what : what.substr(bracket + 2), 160));
-  } catch (const std::runtime_error& e) {
-    throw_invalid(name + ": not a card: " + e.what());
-  }
+  const Json json = parsed_json(text, name, "a card", 8);
   Reader reader(json, name);
   ModelCard card;
   std::string preset;

@@ -4,6 +4,7 @@
 #include <optional>
 #include <set>
 
+#include "graph/map_layers.h"
 #include "pellucid/error.h"
 #include "pellucid/files.h"
 #include "pellucid/tasks.h"
@@ -111,7 +112,6 @@ class Explainer {
       job.suffix = suffix;
       for (int n = 2; !used.insert(job.suffix).second; ++n) job.suffix = suffix + "-" + std::to_string(n);
       read_rule_map(job.call);  // after naming: files are called after the file, results hold its rules
-      read_rule_map(job.call);  // after naming: files are called after the file, results hold its rules
       jobs_.push_back(std::move(job));
     }
   }
@@ -129,11 +129,21 @@ class Explainer {
   /// Wishes that no picture could fulfil stop the run before any method has run.
   void check_wishes(const LayerTable& table) {
     if (wishes_checked_) return;
-    const bool needs_layer =
-        std::any_of(jobs_.begin(), jobs_.end(), [](const ExplainJob& j) { return j.call.method->needs & kNeedsLayer; });
     std::vector<std::string> ignored;
-    if (needs_layer && !request_.layers.empty()) cam_layers(table, model_.card, request_.layers, ignored);
-    for (ExplainJob& job : jobs_) check_target(job.target, table);
+    const auto needs_layer = [](const ExplainJob& j) { return (j.call.method->needs & kNeedsLayer) != 0; };
+    if (!request_.layers.empty() && std::any_of(jobs_.begin(), jobs_.end(), needs_layer)) {
+      cam_layers(table, model_.card, request_.layers, ignored);
+    }
+    for (ExplainJob& job : jobs_) {
+      check_target(job.target, table);
+      if (skip_unsuitable_ || !needs_layer(job) || !(job.call.method->needs & kNeedsGradient)) continue;
+      const ValueId target = target_value(job.target, table, model_.network.graph());
+      for (const ValueId layer : cam_layers(table, model_.card, request_.layers, ignored)) {
+        if (leads_to(model_.network.graph(), layer, target)) continue;
+        throw_usage("layer '" + printable(table.layer(layer).name) + "' does not influence the target '" +
+                    printable(job.target.text) + "'");
+      }
+    }
     wishes_checked_ = true;
   }
 

@@ -157,6 +157,8 @@ TEST(Recipe, RefusesWhatItDoesNotKnow) {
   refused(R"({"optimizer": "adamm"})",
           ": no optimizer 'adamm'; did you mean 'adam'?; there are adam, ascent, adagrad, lbfgs, deepfool");
   refused(R"({"pictures": []})", ": holds no recipe");
+  refused(R"({"batch": 1, "batch": 2})", ": not a recipe: field 'batch' is given twice");
+  refused(std::string(1000, '['), ": not a recipe: nested too deeply");
 }
 
 TEST(Visualize, RefusesWhatIsNotThere) {

@@ -8,6 +8,7 @@
 #include "pellucid/make_pictures.h"
 #include "pellucid/text.h"
 #include "tasks/card_json.h"
+#include "tasks/parsed_json.h"
 
 namespace pellucid {
 
@@ -178,14 +179,8 @@ Recipe recipe_from_json(const Json& json, const std::string& name) {
 
 std::string recipe_text(const Recipe& recipe) { return json_text(recipe_json(recipe)) + "\n"; }
 
-std::vector<Recipe> load_recipes(const std::string& path) {
-  const std::string name = printable(path);
-  Json json;
-  try {
-    json = Json::parse(read_file(path, kMaxBytes));
-  } catch (const Json::exception&) {
-    throw_invalid(name + ": not JSON");
-  }
+std::vector<Recipe> recipes_from_text(const std::string& text, const std::string& name) {
+  const Json json = parsed_json(text, name, "a recipe", 16);
   if (!json.is_object() || !json.contains("pictures")) return {recipe_from_json(json, name)};
   std::vector<Recipe> found;
   if (json["pictures"].is_array()) {
@@ -199,6 +194,10 @@ std::vector<Recipe> load_recipes(const std::string& path) {
   }
   if (found.empty()) throw_invalid(name + ": holds no recipe");
   return found;
+}
+
+std::vector<Recipe> load_recipes(const std::string& path) {
+  return recipes_from_text(read_file(path, kMaxBytes), printable(path));
 }
 
 }  // namespace pellucid

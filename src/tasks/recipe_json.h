@@ -11,5 +11,7 @@ namespace pellucid {
 /// types throw Error(kInvalidInput) that begins with `name`.
 nlohmann::ordered_json recipe_json(const Recipe& recipe);
 Recipe recipe_from_json(const nlohmann::ordered_json& json, const std::string& name);
+/// The recipe of a file, or those of the pictures of a result.json.
+std::vector<Recipe> recipes_from_text(const std::string& text, const std::string& name);
 
 }  // namespace pellucid

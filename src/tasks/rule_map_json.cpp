@@ -8,6 +8,7 @@
 #include "pellucid/files.h"
 #include "pellucid/rule_lines.h"
 #include "pellucid/text.h"
+#include "tasks/parsed_json.h"
 
 namespace pellucid {
 
@@ -87,26 +88,10 @@ class RuleReader {
   std::string where_;
 };
 
-Json parsed(const std::string& text, const std::string& name) {
-  try {
-    return Json::parse(text, [](int depth, Json::parse_event_t, Json&) {
-      if (depth > 8) throw std::runtime_error("nested too deeply");
-      return true;
-    });
-  } catch (const nlohmann::json::exception& e) {
-    const std::string what = e.what();
-    const size_t bracket = what.find("] ");
-    throw_invalid(name +
-                  ": not JSON: " + printable(bracket == std::string::npos ? what : what.substr(bracket + 2), 160));
-  } catch (const std::runtime_error& e) {
-    throw_invalid(name + ": not a rule map: " + e.what());
-  }
-}
-
 }  // namespace
 
 std::string rule_lines_from_json(const std::string& text, const std::string& name) {
-  const Json json = parsed(text, name);
+  const Json json = parsed_json(text, name, "a rule map", 8);
   const bool fits = json.is_object() && json.size() == 1 && json.contains("rules") && json["rules"].is_array() &&
                     !json["rules"].empty() && json["rules"].size() <= kMaxRules;
   if (!fits) {

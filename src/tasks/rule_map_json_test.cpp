@@ -73,6 +73,8 @@ TEST(RuleMapJson, RefusesWithFileAndRule) {
           "input; expected "
           "'[', '{', or a literal");
   refused("[[[[[[[[[[[[1]]]]]]]]]]]]", "map.json: not a rule map: nested too deeply");
+  refused(R"({"rules": [{"rule": "flat", "layers": "conv", "rule": "pass"}]})",
+          "map.json: not a rule map: field 'rule' is given twice");
 }
 
 }  // namespace

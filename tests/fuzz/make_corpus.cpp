@@ -9,7 +9,9 @@
 #include "pellucid/files.h"
 #include "pellucid/graph.h"
 #include "pellucid/image.h"
+#include "pellucid/make_pictures.h"
 #include "pellucid/npy.h"
+#include "pellucid/synthesis.h"
 #include "pellucid/training.h"
 
 namespace {
@@ -155,6 +157,27 @@ int main(int argc, char** argv) {
   write(
       "card/gray.json",
       "{\"channel_order\": \"gray\", \"mean\": [0.5], \"std\": [0.5], \"labels\": [\"\\u00e4\", \"\\ud83d\\ude00\"]}");
+
+  write("annotations/coco.json",
+        R"({"images": [{"id": 7, "file_name": "photo.jpg", "width": 64, "height": 48}], "annotations": [)"
+        R"({"id": 1, "image_id": 7, "category_id": 3, "bbox": [4, 5, 20.5, 10], "iscrowd": 0,)"
+        R"( "segmentation": [[4, 5, 24.5, 5, 24.5, 15, 4, 15]]},)"
+        R"({"id": 2, "image_id": 7, "category_id": 18, "iscrowd": 1,)"
+        R"( "segmentation": {"size": [48, 64], "counts": [100, 20, 2952]}},)"
+        R"({"id": 3, "image_id": 7, "category_id": 18, "segmentation": {"size": [48, 64], "counts": "0PP3"}}],)"
+        R"( "categories": [{"id": 3, "name": "car"}, {"id": 18, "name": "dog"}]})");
+  write("annotations/boxes.xml",
+        "<annotation><filename>photo.jpg</filename><size><width>64</width><height>48</height></size>"
+        "<object><name>dog &amp; car</name><difficult>1</difficult><bndbox><xmin>3</xmin><ymin>4</ymin><xmax>30</xmax>"
+        "<ymax>20</ymax></bndbox></object></annotation>");
+  write("rule_map/layers.json",
+        R"({"rules": [{"layers": "first", "rule": "z-box"}, {"layers": "conv", "rule": "gamma", "gamma": 0.25},)"
+        R"( {"layers": "dense", "rule": "epsilon"}]})");
+  write("rule_map/names.json", R"json({"rules": [{"name": "/layer4*, (last)", "rule": "alpha-beta", "alpha": 2},)json"
+                               R"json( {"op": "ConvTranspose", "rule": "epsilon", "epsilon": 0.01}]})json");
+  write("recipe/lucid.json", recipe_text(find_recipe("lucid").recipe));
+  write("recipe/texture.json", recipe_text(find_recipe("gatys2015").recipe));
+  write("recipe/result.json", R"({"pictures": [{"recipe": )" + recipe_text(find_recipe("fgsm").recipe) + "}]}");
 
   const std::vector<float> numbers{1.5f, -2, 3, 4, 5, 6};
   write("npy/float32.npy", npy_bytes(numbers.data(), NpyType::kFloat32, {1, 2, 3}));
