@@ -146,7 +146,9 @@ TEST(Recipe, RefusesWhatItDoesNotKnow) {
     const std::string path = folder.write("r.json", json);
     test::expect_error(ErrorKind::kInvalidInput, path + problem, [&] { load_recipes(path); });
   };
-  refused("{", ": not JSON");
+  refused("{",
+          ": not JSON: parse error at line 1, column 2: syntax error while parsing object key - unexpected end of "
+          "input; expected string literal");
   refused("[]", " must be an object");
   refused(R"({"stages": [{"step": 3}]})",
           ": a stage: unknown field 'step'; did you mean 'steps' or 'after_step'? (fields are steps, scale, optimizer, "
