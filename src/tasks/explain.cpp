@@ -138,7 +138,13 @@ class Explainer {
       check_target(job.target, table);
       if (skip_unsuitable_ || !needs_layer(job) || !(job.call.method->needs & kNeedsGradient)) continue;
       const ValueId target = target_value(job.target, table, model_.network.graph());
-      for (const ValueId layer : cam_layers(table, model_.card, request_.layers, ignored)) {
+      std::vector<ValueId> chosen;
+      try {
+        chosen = cam_layers(table, model_.card, request_.layers, ignored);
+      } catch (const Error&) {
+        continue;  // named ones were found above; that this picture has none concerns no other
+      }
+      for (const ValueId layer : chosen) {
         if (leads_to(model_.network.graph(), layer, target)) continue;
         throw_usage("layer '" + printable(table.layer(layer).name) + "' does not influence the target '" +
                     printable(job.target.text) + "'");
