@@ -746,8 +746,8 @@ TEST_F(GraphStructure, LongChainsTakeLinearTime) {
   };
   const double short_time = std::min(seconds_of(load(small, kShort)), seconds_of(load(small, kShort)));
   const double long_time = std::min(seconds_of(load(large, kLong)), seconds_of(load(large, kLong)));
-  // Linear time is 8 times as long, quadratic 64 times; caches and a busy machine explain a factor of 2 or so.
-  EXPECT_LT(long_time, 24 * short_time) << short_time << " s for " << kShort << " nodes";
+  // Linear time is 8 times as long, quadratic 64 times; caches and a machine short of memory explain a factor of 4.
+  EXPECT_LT(long_time, 40 * short_time) << short_time << " s for " << kShort << " nodes";
 }
 
 TEST_F(GraphStructure, AMillionNodesLoad) {
