@@ -24,6 +24,7 @@ bool lie_on(const TokenGrid& map, int64_t tokens) {
 bool adds_bias(const Graph& graph, const Node& node) {
   bool constant = false, product = false;
   for (const ValueId in : node.inputs) {
+    if (in == kNoValue) continue;
     const Node* const before = graph.producer_of(in);
     constant = constant || graph.value(in).constant.defined();
     product = product || (before && is_any(before->op, {"MatMul", "Gemm"}));
