@@ -38,7 +38,9 @@ struct MadePicture {
   std::string title;  ///< What was made large: "285 Egyptian cat", "block_5.add channel 12".
   Recipe recipe;      ///< The whole of it: run again with the same model, it gives the same picture.
   Tensor image;       ///< [3,H,W] float32, RGB, display range, not stretched.
-  double objective_start = 0, objective = 0;  ///< Without the weight where there is only one.
+  Tensor unfinished;  ///< The same before the recipe's `finish`: what the optimizer reached.
+  double objective_start = 0, objective = 0;  ///< Of the start and `unfinished`; without the weight where there is one.
+  double finished_objective = 0;              ///< Of `image`.
   double robust_objective = 0;                ///< Mean over random draws of the recipe's transformations.
   int64_t class_index = -1;                   ///< For classes; the next three are for the picture rounded to 8 bits.
   double score = 0;                           ///< Logit.

@@ -24,6 +24,7 @@ struct PartInfo {
   Paper paper;  ///< `key` is empty where a part is common knowledge.
   std::vector<ParamSpec> params;
   std::function<ParamMap(const ParamMap&)> complete;  ///< Defaults filled in; throws Error(kUsage).
+  bool is_loss = false;  ///< Of an objective: never above 0, which is reached when nothing is left to be done.
 };
 
 enum class PartKind {
@@ -178,10 +179,12 @@ struct SynthesisResult {
                  ///< parameterization allows it.
   Tensor best;   ///< The one with the best untransformed objective, likewise.
   Tensor start;  ///< What the run began with.
+  Tensor unfinished;  ///< What the optimizer reached: `image` before the recipe's `finish`.
   SynthesisTrace trace;
-  std::vector<double> objective_start, objective;    ///< Untransformed, per picture.
-  std::map<std::string, std::vector<double>> terms;  ///< By part text, without weights, likewise.
-  std::vector<double> robust_objective;              ///< Mean over 16 fixed draws of the transformations, per picture.
+  std::vector<double> objective_start, objective;    ///< Untransformed, per picture: of `start` and `unfinished`.
+  std::vector<double> finished_objective;            ///< Of `image`; as `objective` where nothing is finished.
+  std::map<std::string, std::vector<double>> terms;  ///< Of `unfinished` by part text, without weights, likewise.
+  std::vector<double> robust_objective;  ///< Of `unfinished`: mean over 16 fixed draws of the transformations.
   int64_t steps = 0;
   bool interrupted = false;  ///< Cancelled; `image` is the last one.
   std::string problem;       ///< Why it stopped early: a NaN, with step and term. `image` is the last good one.

@@ -1,5 +1,6 @@
 #include "cli/make_flags.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <iostream>
@@ -67,6 +68,22 @@ void add_pictures(CLI::App& app, MakeOptions& make, std::vector<std::string>& in
   app.add_option("inputs", inputs, "Pictures, folders or globs")->required(required)->type_name("IMAGE...");
 }
 
+std::function<void()> add_texture_pictures(CLI::App& app, MakeOptions& make, std::vector<std::string>& inputs) {
+  app.add_option("model", make.model.path, "ONNX file; left out: texture-encoder, the one that is shipped")
+      ->required()
+      ->type_name("MODEL");
+  app.add_option("inputs", inputs, "Pictures, folders or globs")->type_name("IMAGE...");
+  return [&app, &make, &inputs] {
+    if (is_picture_argument(make.model.path)) {
+      inputs.insert(inputs.begin(), make.model.path);
+      make.model.path.clear();
+    }
+    if (inputs.empty()) {
+      throw_usage(app.get_name() + ": inputs is required (pellucid " + app.get_name() + " --help)");
+    }
+  };
+}
+
 CLI::Option* add_numbers(CLI::App& app, const std::string& flag, std::vector<double>& field, const std::string& help) {
   return app
       .add_option_function<std::string>(
@@ -104,6 +121,17 @@ void add_texture_flags(CLI::App& app, TextureTerms& terms) {
   app.add_flag("--average-pooling", terms.average_pooling, "In place of max pooling")->group("How");
 }
 
+/// Columns that say nothing in any row are left out.
+std::string table_of_what_is_there(std::vector<std::string> header, std::vector<std::vector<std::string>> rows) {
+  for (size_t column = header.size(); column-- > 0;) {
+    const auto empty = [column](const std::vector<std::string>& row) { return row[column].empty(); };
+    if (rows.empty() || !std::all_of(rows.begin(), rows.end(), empty)) continue;
+    header.erase(header.begin() + static_cast<ptrdiff_t>(column));
+    for (auto& row : rows) row.erase(row.begin() + static_cast<ptrdiff_t>(column));
+  }
+  return text_table(header, rows, terminal_width());
+}
+
 int print_made_pictures(const MakeResult& result, const MakeOptions& make, const GlobalOptions& global) {
   const int status = result.interrupted ? static_cast<int>(ErrorKind::kInterrupted) : 0;
   if (global.json) {
@@ -117,14 +145,15 @@ int print_made_pictures(const MakeResult& result, const MakeOptions& make, const
   std::vector<std::vector<std::string>> rows;
   for (const MadePicture& p : result.pictures) {
     const bool ranked = p.class_index >= 0 && p.rank > 0;
-    rows.push_back({"  " + printable(p.title, 40), p.recipe.name, number(p.objective_start), number(p.objective),
+    rows.push_back({"  " + printable(p.title, 40), p.recipe.name, short_number(p.objective_start),
+                    short_number(p.objective), p.recipe.finish.empty() ? "" : short_number(p.finished_objective),
                     ranked ? number(100 * p.probability) + " %" : "", ranked ? std::to_string(p.rank) : "",
                     number(p.seconds),
                     p.image_file + (p.notes.empty() ? "" : "  (" + printable(p.notes.front(), 200) + ")")});
   }
   for (const std::string& film : result.film_files) std::cout << "film: " << printable(film) << "\n";
-  std::cout << text_table({"  made large", "recipe", "start", "end", "probability", "rank", "s", "picture"}, rows,
-                          terminal_width());
+  std::cout << table_of_what_is_there({"  made large", "recipe", "start", "end", "finished", "probability", "rank", "s", "picture"},
+                                      rows);
   for (const MadePicture& p : result.pictures) {
     std::vector<std::vector<std::string>> measures;
     for (const Measure& m : p.measures) {
@@ -132,7 +161,7 @@ int print_made_pictures(const MakeResult& result, const MakeOptions& make, const
           {"  " + printable(m.name, 80), std::isnan(m.start) ? "" : short_number(m.start), short_number(m.value)});
     }
     if (measures.empty()) continue;
-    std::cout << printable(p.name) << "\n" << text_table({"  measure", "start", "end"}, measures, terminal_width());
+    std::cout << printable(p.name) << "\n" << table_of_what_is_there({"  measure", "start", "end"}, measures);
   }
   if (!result.result_file.empty()) {
     std::cout << "written to " << printable(make.output) << "/" << result.sheet_file << ", " << result.result_file

@@ -16,7 +16,7 @@ CLI::Option* add_files(CLI::App& app, const std::string& flag, std::vector<std::
 std::function<int(TerminalProgress&)> setup_style(CLI::App& app, GlobalOptions& global) {
   auto request = std::make_shared<StyleRequest>();
   request->make.output = "pictures";
-  add_pictures(app, request->make, request->inputs);
+  const auto sort_arguments = add_texture_pictures(app, request->make, request->inputs);
   add_files(app, "--style", request->styles, "A picture in whose style; repeat for several")
       ->required()
       ->group("Styles");
@@ -48,7 +48,8 @@ std::function<int(TerminalProgress&)> setup_style(CLI::App& app, GlobalOptions& 
       ->group("How");
   add_real(app, "--tv", request->tv, 0, 1e12, "Weight of the total variation")->group("How");
   add_make_flags(app, request->make, "style");
-  return [request, &global](TerminalProgress& progress) {
+  return [request, sort_arguments, &global](TerminalProgress& progress) {
+    sort_arguments();
     const MakeResult result = style(*request, &progress);
     progress.clear();
     return print_made_pictures(result, request->make, global);

@@ -224,6 +224,7 @@ Stage make_stage(const Recipe& recipe, const RecipeStage& spec, const SynthesisC
   }
   stage.optimizer = make_part(optimizer_table(), PartKind::kOptimizer,
                               spec.optimizer.empty() ? recipe.optimizer : spec.optimizer, scope);
+  stage.optimizer->keep_within(stage.parameterization->bounds(scope));
   for (const std::string& text : spec.after_step.empty() ? recipe.after_step : spec.after_step) {
     stage.after_step.push_back(make_part(after_step_table(), PartKind::kAfterStep, text, scope));
   }

@@ -213,34 +213,37 @@ struct Trial {
   LossAndGradients at;
 };
 
-/// Nocedal, Wright. "Numerical Optimization". 2nd edition, 2006, algorithms 3.5, 3.6 and 7.4.
+/// Nocedal, Wright. "Numerical Optimization". 2nd edition, 2006, algorithms 3.5, 3.6 and 7.4. Within bounds by
+/// projection: variables at a bound that their gradient pushes against rest, the others move by the inverse Hessian of
+/// theirs alone, and what the line search would move beyond a bound stays on it. Bertsekas. "Projected Newton Methods
+/// for Optimization Problems with Simple Constraints". SIAM J. Control and Optimization, 1982.
 class Lbfgs final : public Optimizer {
  public:
   Lbfgs(const PartScope&, const LbfgsParams& p) : p_(p) {}
   bool looks_ahead() const override { return true; }
+  void keep_within(Bounds bounds) override { bounds_ = std::move(bounds); }
 
   void step(TensorList& variables, const LossAndGradients& here, const StepInfo&, const LossClosure& closure) override {
     remember(variables, here.gradients);
-    TensorList direction = descent(here.gradients);
+    TensorList direction = descent(variables, here.gradients);
     Trial start{0, dot(here.gradients, direction), here};
     if (!(start.slope < 0)) {
       // What is remembered no longer fits the function.
       forget();
-      direction = descent(here.gradients);
+      direction = descent(variables, here.gradients);
       start.slope = dot(here.gradients, direction);
     }
     // What rounding hides cannot be searched for.
     const double noise = (variables.front().scalar_type() == at::kDouble ? 1e-15 : 1e-7) * std::abs(here.loss);
-    const double norm = std::sqrt(dot(direction, direction));
-    const double first = moves_.empty() && norm > 0 ? p_.rate / norm : 1;
-    if (!(-start.slope * first > noise)) return;
-    const Trial found = search(start, first, noise, [&](double length) {
-      Trial t{length, 0, closure(moved(variables, direction, length))};
-      t.slope = dot(t.at.gradients, direction);
+    if (!(-start.slope > noise)) return;
+    const Trial found = search(start, noise, [&](double length) {
+      const TensorList there = kept(moved(variables, direction, length));
+      Trial t{length, 0, closure(there)};
+      t.slope = dot(t.at.gradients, without(outward(there, direction), direction));
       return t;
     });
     if (found.length == 0) forget();
-    const TensorList to = moved(variables, direction, found.length);
+    const TensorList to = kept(moved(variables, direction, found.length));
     for (size_t i = 0; i < variables.size(); ++i) variables[i].copy_(to[i]);
   }
   /// Lists of one length each: the last point and its gradient, then moves and changes, oldest first.
@@ -275,10 +278,12 @@ class Lbfgs final : public Optimizer {
     changes_.clear();
   }
 
+  static bool curved(double size, const TensorList& change) { return size > 1e-10 * dot(change, change); }
+
   void remember(const TensorList& variables, const TensorList& gradients) {
     if (!last_variables_.empty()) {
       const TensorList move = moved(variables, last_variables_, -1), change = moved(gradients, last_gradients_, -1);
-      if (dot(move, change) > 1e-10 * dot(change, change)) {
+      if (curved(dot(move, change), change)) {
         moves_.push_back(move);
         changes_.push_back(change);
         if (static_cast<int64_t>(moves_.size()) > p_.history) {
@@ -292,26 +297,55 @@ class Lbfgs final : public Optimizer {
     last_gradients_ = gradients;
   }
 
-  /// Minus the inverse Hessian, as far as it is known, times the gradient.
-  TensorList descent(const TensorList& gradients) const {
+  TensorList kept(TensorList variables) const {
+    for (size_t i = 0; i < bounds_.low.size(); ++i) {
+      variables[i] = at::minimum(at::maximum(variables[i], bounds_.low[i]), bounds_.high[i]);
+    }
+    return variables;
+  }
+  /// Which variables at a bound a move along `direction` would take beyond it; empty without bounds.
+  TensorList outward(const TensorList& variables, const TensorList& direction) const {
+    TensorList masks;
+    for (size_t i = 0; i < bounds_.low.size(); ++i) {
+      const Tensor below = (variables[i] <= bounds_.low[i]).logical_and(direction[i] < 0);
+      masks.push_back(below.logical_or((variables[i] >= bounds_.high[i]).logical_and(direction[i] > 0)));
+    }
+    return masks;
+  }
+  static TensorList without(const TensorList& masks, TensorList values) {
+    for (size_t i = 0; i < masks.size(); ++i) values[i] = values[i].masked_fill(masks[i], 0);
+    return values;
+  }
+
+  /// Minus the inverse Hessian, as far as it is known, times the gradient, both of the variables that may move. Where
+  /// nothing is known, a step of the first length along the gradient.
+  TensorList descent(const TensorList& variables, const TensorList& gradients) const {
     TensorList q = moved(gradients, gradients, -2);
-    std::vector<double> alphas(moves_.size()), sizes(moves_.size());
-    for (size_t k = moves_.size(); k-- > 0;) {
-      sizes[k] = dot(moves_[k], changes_[k]);
-      alphas[k] = dot(moves_[k], q) / sizes[k];
-      q = moved(q, changes_[k], -alphas[k]);
-    }
-    if (moves_.empty()) return q;
-    const double scale = sizes.back() / dot(changes_.back(), changes_.back());
-    for (Tensor& t : q) t = t * scale;
+    const TensorList resting = outward(variables, q);
+    q = without(resting, q);
+    struct Pair {
+      TensorList move, change;
+      double size = 0, alpha = 0;
+    };
+    std::vector<Pair> pairs;
     for (size_t k = 0; k < moves_.size(); ++k) {
-      q = moved(q, moves_[k], alphas[k] - dot(changes_[k], q) / sizes[k]);
+      Pair pair{without(resting, moves_[k]), without(resting, changes_[k])};
+      pair.size = dot(pair.move, pair.change);
+      if (curved(pair.size, pair.change)) pairs.push_back(std::move(pair));
     }
-    return q;
+    if (pairs.empty()) return moved(q, q, p_.rate / std::max(std::sqrt(dot(q, q)), 1e-300) - 1);
+    for (size_t k = pairs.size(); k-- > 0;) {
+      pairs[k].alpha = dot(pairs[k].move, q) / pairs[k].size;
+      q = moved(q, pairs[k].change, -pairs[k].alpha);
+    }
+    const double scale = pairs.back().size / dot(pairs.back().change, pairs.back().change);
+    for (Tensor& t : q) t = t * scale;
+    for (const Pair& pair : pairs) q = moved(q, pair.move, pair.alpha - dot(pair.change, q) / pair.size);
+    return without(outward(variables, q), q);
   }
 
   /// A length that meets the strong Wolfe conditions, or the lowest point that was seen.
-  static Trial search(const Trial& start, double first, double noise, const std::function<Trial(double)>& at) {
+  static Trial search(const Trial& start, double noise, const std::function<Trial(double)>& at) {
     constexpr double kDecrease = 1e-4, kCurvature = 0.9;
     constexpr int kMost = 20;
     const auto too_high = [&](const Trial& t) {
@@ -320,7 +354,7 @@ class Lbfgs final : public Optimizer {
     const auto flat = [&](const Trial& t) { return std::abs(t.slope) <= -kCurvature * start.slope; };
     Trial low = start, high;
     bool bracketed = false;
-    double length = first;
+    double length = 1;
     for (int i = 0; i < kMost; ++i) {
       if (bracketed && std::abs(high.length - low.length) * -start.slope <= noise) break;
       Trial t = at(length);
@@ -348,6 +382,7 @@ class Lbfgs final : public Optimizer {
   }
 
   LbfgsParams p_;
+  Bounds bounds_;
   std::deque<TensorList> moves_, changes_;
   TensorList last_variables_, last_gradients_;
 };

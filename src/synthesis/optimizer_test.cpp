@@ -94,6 +94,47 @@ TEST(Lbfgs, MatchesGramMatrices) {
   EXPECT_LT(course.loss, 1e-8 * f(start).loss);
 }
 
+// The least of x^t A x / 2 - b x in a box: where a variable is inside, its gradient is 0; at a bound it points outward.
+TEST(Lbfgs, FindsTheLeastWithinBounds) {
+  Random random(4);
+  const Tensor q = std::get<0>(at::linalg_qr(random.normal({30, 30})));
+  const Tensor a = at::matmul(q * at::pow(10.0, at::linspace(0, 2, 30, at::kDouble)), q.t());
+  const Tensor b = 20 * random.normal({30, 1});
+  const Function f = of([&](const Tensor& x) {
+    const Tensor v = x.view({30, 1});
+    return (v * at::matmul(a, v)).sum() / 2 - (b * v).sum();
+  });
+  const Studio studio(test::identity_graph(), 4);
+  const auto optimizer = studio.optimizer("lbfgs:history=20");
+  optimizer->keep_within({{at::full({1, 1}, -0.5, at::kDouble)}, {at::full({1, 1}, 0.25, at::kDouble)}});
+  TensorList variables{at::zeros({1, 30}, at::kDouble)};
+  for (int64_t t = 0; t < 150; ++t) {
+    optimizer->step(variables, f(variables[0]), {t, t, 150, 0}, [&](const TensorList& elsewhere) {
+      EXPECT_GE(elsewhere[0].min().item<double>(), -0.5);
+      EXPECT_LE(elsewhere[0].max().item<double>(), 0.25);
+      return f(elsewhere[0]);
+    });
+  }
+  const Tensor x = variables[0].flatten(), g = f(variables[0]).gradients[0].flatten();
+  int64_t low = 0, high = 0, inside = 0;
+  for (int64_t i = 0; i < 30; ++i) {
+    const double value = x[i].item<double>(), slope = g[i].item<double>();
+    if (value == -0.5) {
+      EXPECT_GE(slope, 0) << i;
+      ++low;
+    } else if (value == 0.25) {
+      EXPECT_LE(slope, 0) << i;
+      ++high;
+    } else {
+      EXPECT_NEAR(slope, 0, 1e-6) << i;
+      ++inside;
+    }
+  }
+  EXPECT_GT(low, 2);
+  EXPECT_GT(high, 2);
+  EXPECT_GT(inside, 2);
+}
+
 TEST(Ascent, GoesDownTheGradientWithMomentum) {
   const Function f = [](const Tensor& x) { return LossAndGradients{0, {at::ones_like(x)}}; };
   const Tensor zero = at::zeros({1, 2}, at::kDouble);

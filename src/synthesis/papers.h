@@ -55,6 +55,10 @@ inline constexpr Paper kPortilla2000{"portilla2000", "Portilla, Simoncelli",
                                      "A Parametric Texture Model Based on Joint Statistics of Complex Wavelet "
                                      "Coefficients",
                                      "IJCV", 2000};
+inline constexpr Paper kRisser2017{"risser2017", "Risser, Wilmot, Barnes",
+                                   "Stable and Controllable Neural Texture Synthesis and Style Transfer Using "
+                                   "Histogram Losses",
+                                   "arXiv", 2017};
 inline constexpr Paper kSimonyan2014{"simonyan2014", "Simonyan, Vedaldi, Zisserman",
                                      "Deep Inside Convolutional Networks: Visualising Image Classification Models and "
                                      "Saliency Maps",

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "pellucid/error.h"
+#include "synthesis/colors.h"
 #include "synthesis/papers.h"
 #include "synthesis/part.h"
 
@@ -66,13 +67,16 @@ struct PixelParams {
   double mean = 0.5;
   double sd = 0.01;
   bool clamp = true;
+  std::string colors;
 };
 template <class V>
 void describe(V& visit, PixelParams& p) {
   visit("mean", p.mean, between(-1, 1),
         "Gray that a random start varies around, in display range; -1 is what the unit of the recipe calls zero.");
   visit("sd", p.sd, between(0, 1), "Standard deviation of a random start, in display range.");
-  visit("clamp", p.clamp, Flag{}, "Keep pixels in display range after each step.");
+  visit("clamp", p.clamp, Flag{}, "Keep pixels in display range; lbfgs looks for the best within it.");
+  visit("colors", p.colors, TextLike{"the name of a picture, or nothing"},
+        "A random start has the mean and the covariance of this picture's colors, instead of mean and sd.");
 }
 
 /// The picture itself, in the unit of the recipe.
@@ -83,7 +87,12 @@ class Pixels final : public Parameterization {
     const Tensor noise = drawn_normal({scope.batch, 3, scope.height, scope.width}, generator, scope);
     const Tensor middle =
         p_.mean < 0 ? display_from_pixels(at::zeros_like(noise), scope.unit) : at::full_like(noise, p_.mean);
-    TensorList variables = encode(scope, middle + p_.sd * noise);
+    Tensor image = middle + p_.sd * noise;
+    if (!p_.colors.empty()) {
+      const Tensor colors = scope.scaled_picture("pixels", p_.colors, 1);
+      for (int64_t b = 0; b < scope.batch; ++b) image[b].copy_(with_color_moments_of(noise[b], colors));
+    }
+    TensorList variables = encode(scope, image);
     project(scope, variables);
     return variables;
   }
@@ -95,8 +104,14 @@ class Pixels final : public Parameterization {
   }
   void project(const PartScope& scope, TensorList& variables) const override {
     if (!p_.clamp) return;
-    variables.front().copy_(
-        pixels_from_display(display_from_pixels(variables.front(), scope.unit).clamp(0, 1), scope.unit));
+    const Bounds range = bounds(scope);
+    Tensor& x = variables.front();
+    x.copy_(at::minimum(at::maximum(x, range.low.front()), range.high.front()));
+  }
+  Bounds bounds(const PartScope& scope) const override {
+    if (!p_.clamp) return {};
+    const Tensor black = at::zeros_like(scope.gray()).narrow(2, 0, 1).narrow(3, 0, 1);
+    return {{pixels_from_display(black, scope.unit)}, {pixels_from_display(black + 1, scope.unit)}};
   }
   bool is_pixels() const override { return true; }
 

@@ -70,6 +70,11 @@ class Objective {
   virtual Tensor score(const ObjectiveInput& input) const = 0;
 };
 
+/// Smallest and largest values of each variable, broadcast over it; empty where there are none.
+struct Bounds {
+  TensorList low, high;
+};
+
 class Parameterization {
  public:
   virtual ~Parameterization() = default;
@@ -80,6 +85,8 @@ class Parameterization {
   virtual Tensor decode(const PartScope& scope, const TensorList& variables) const = 0;
   /// Keeps variables where they are allowed to be; in place.
   virtual void project(const PartScope&, TensorList&) const {}
+  /// The same for optimizers that look for the best within bounds.
+  virtual Bounds bounds(const PartScope&) const { return {}; }
   /// Whether a picture "start" is what the variables begin as; otherwise `begin` makes of it what it likes.
   virtual bool starts_with_picture() const { return true; }
   /// Whether the variable is the picture itself, in the unit of the recipe, so that parts may work on its pixels.
@@ -125,6 +132,8 @@ class Optimizer {
   /// One step on the variables, in place. `here` is the function at the variables; `closure` evaluates it elsewhere.
   virtual void step(TensorList& variables, const LossAndGradients& here, const StepInfo& step,
                     const LossClosure& closure) = 0;
+  /// Called once, before the first step, by those that use them.
+  virtual void keep_within(Bounds) {}
   /// Whether `closure` is called: then there is one picture and transformations are held still.
   virtual bool looks_ahead() const { return false; }
   /// All that it remembers, to go on later as if nothing had happened; empty before the first step. `restore` takes
@@ -157,6 +166,14 @@ PartEntry<T> part_entry(const char* id, const char* summary, const Paper& paper 
   entry.make = [owner](const PartScope& scope, const ParamMap& given) {
     return std::unique_ptr<T>(std::make_unique<Part>(scope, params_from<P>(owner, given)));
   };
+  return entry;
+}
+
+/// The same for an objective that is minus a distance.
+template <class Part, class P>
+PartEntry<Objective> loss_entry(const char* id, const char* summary, const Paper& paper) {
+  PartEntry<Objective> entry = part_entry<Objective, Part, P>(id, summary, paper);
+  entry.info.is_loss = true;
   return entry;
 }
 

@@ -197,12 +197,13 @@ class Synthesizer {
       context_.on_step(step_, stage.parameterization->decode(*stage.scope, variables));
     }
     if (context_.enough) enough_ = context_.enough(step_, stage.parameterization->decode(*stage.scope, variables));
-    if (recipe_.judge_every > 0 && (step_ + 1) % recipe_.judge_every == 0) judge(stage, variables);
+    if (recipe_.judge_every > 0 && (step_ + 1) % recipe_.judge_every == 0) {
+      judge(at(stage, variables, {}, Wanted::kPlain));
+    }
   }
 
   /// Keeps, picture by picture, the one that is best without transformations.
-  void judge(const Stage& stage, const TensorList& variables) {
-    const Evaluation plain = at(stage, variables, {}, Wanted::kPlain);
+  void judge(const Evaluation& plain) {
     const std::vector<double> objective = doubles(plain.objective);
     if (!result_.best.defined() || result_.best.sizes() != plain.image.sizes()) {
       result_.best = plain.image.clone();
@@ -217,30 +218,52 @@ class Synthesizer {
   }
 
   void finish(const Stage& stage, TensorList& variables) {
-    for (const auto& part : stage.finish) {
-      variables.front().copy_(part->apply(variables.front(), at::zeros_like(variables.front()), {}));
-    }
-    Evaluation plain = at(stage, variables, {}, Wanted::kPlain);
-    if (!std::isfinite(plain.loss) || !all_finite({plain.image})) {
-      if (result_.problem.empty() && !result_.interrupted) result_.problem = problem(plain);
+    Evaluation reached = at(stage, variables, {}, Wanted::kPlain);
+    if (!is_finite(reached)) {
+      note_problem(reached);
       restore(variables);
-      plain = at(stage, variables, {}, Wanted::kPlain);
+      reached = at(stage, variables, {}, Wanted::kPlain);
     }
-    judge(stage, variables);
-    result_.image = plain.image.to(at::kCPU).to(at::kFloat);
+    result_.objective = doubles(reached.objective);
+    for (const auto& [text, value] : reached.terms) result_.terms[text] = doubles(value);
+    result_.robust_objective = robust_objective(stage, variables);
+    result_.unfinished = reached.image.to(at::kCPU).to(at::kFloat);
+    Evaluation finished = reached;
+    if (!stage.finish.empty()) {
+      last_good_ = copies(variables);
+      for (const auto& part : stage.finish) {
+        variables.front().copy_(part->apply(variables.front(), at::zeros_like(variables.front()), {}));
+      }
+      finished = at(stage, variables, {}, Wanted::kPlain);
+      if (!is_finite(finished)) {
+        note_problem(finished);
+        restore(variables);
+        finished = reached;
+      }
+    }
+    judge(finished);
+    result_.image = finished.image.to(at::kCPU).to(at::kFloat);
+    result_.finished_objective = doubles(finished.objective);
     result_.best = result_.best.to(at::kCPU).to(at::kFloat);
     result_.start = result_.start.to(at::kCPU).to(at::kFloat);
-    result_.objective = doubles(plain.objective);
-    for (const auto& [text, value] : plain.terms) result_.terms[text] = doubles(value);
-    result_.robust_objective = result_.objective;
-    if (stage.transformations.empty() || result_.interrupted || !result_.problem.empty()) return;
+  }
+
+  static bool is_finite(const Evaluation& e) { return std::isfinite(e.loss) && all_finite({e.image}); }
+
+  void note_problem(const Evaluation& e) {
+    if (result_.problem.empty() && !result_.interrupted) result_.problem = problem(e);
+  }
+
+  std::vector<double> robust_objective(const Stage& stage, const TensorList& variables) const {
+    if (stage.transformations.empty() || result_.interrupted || !result_.problem.empty()) return result_.objective;
     constexpr int kDraws = 16;
-    std::fill(result_.robust_objective.begin(), result_.robust_objective.end(), 0.0);
+    std::vector<double> sum(result_.objective.size(), 0.0);
     for (int draw = 0; draw < kDraws; ++draw) {
       const StepInfo info{draw, 0, 1, 0x0b5e};
       const std::vector<double> seen = doubles(at(stage, variables, info, Wanted::kTransformed).objective);
-      for (size_t b = 0; b < seen.size(); ++b) result_.robust_objective[b] += seen[b] / kDraws;
+      for (size_t b = 0; b < seen.size(); ++b) sum[b] += seen[b] / kDraws;
     }
+    return sum;
   }
 
   SynthesisCheckpoint checkpoint(const Stage& stage, const TensorList& variables, int64_t next) const {

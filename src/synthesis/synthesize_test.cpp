@@ -58,6 +58,28 @@ TEST(Synthesize, LooksAheadWithLbfgs) {
   Recipe recipe = plain_recipe("class:target=1", 4, 12, "lbfgs");
   recipe.regularizers = {{0.5, "l2"}};
   EXPECT_TRUE(within(synthesize(recipe, studio.context).image.flatten(), w[1], {1e-6, 1e-6}));
+  // Within bounds, every pixel by itself.
+  recipe.parameterization = "pixels";
+  EXPECT_TRUE(within(synthesize(recipe, studio.context).image.flatten(), w[1].clamp(0, 1), {1e-6, 1e-6}));
+}
+
+// What the optimizer reached is told apart from what the finish makes of it.
+TEST(Synthesize, ReportsBeforeAndAfterTheFinish) {
+  Random random(1);
+  const Tensor w = random.normal({2, 48}) * 0.2;
+  const Studio studio(test::linear_graph(w, 4), 4, test::plain_card(4));
+  Recipe recipe = plain_recipe("class:target=1", 4, 12, "lbfgs");
+  recipe.regularizers = {{0.5, "l2"}};
+  recipe.finish = {"clip"};
+  const SynthesisResult result = synthesize(recipe, studio.context);
+  const Tensor clipped = w[1].clamp(0, 1);
+  EXPECT_TRUE(within(result.unfinished.flatten(), w[1], {1e-6, 1e-6}));
+  EXPECT_TRUE(within(result.image.flatten(), clipped, {1e-6, 1e-6}));
+  EXPECT_NEAR(result.objective[0], w[1].square().sum().item<double>(), 1e-6);
+  EXPECT_NEAR(result.terms.at("class:target=1")[0], w[1].square().sum().item<double>(), 1e-6);
+  EXPECT_NEAR(result.finished_objective[0], (w[1] * clipped).sum().item<double>(), 1e-6);
+  recipe.finish.clear();
+  EXPECT_EQ(synthesize(recipe, studio.context).finished_objective, result.objective);
 }
 
 // max w x with |x| fixed: x = rho w / |w|.

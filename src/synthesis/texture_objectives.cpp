@@ -4,6 +4,7 @@
 
 #include "pellucid/error.h"
 #include "pellucid/text.h"
+#include "synthesis/colors.h"
 #include "synthesis/layer_objective.h"
 #include "synthesis/papers.h"
 #include "synthesis/texture_statistics.h"
@@ -155,13 +156,47 @@ class Wavelets final : public Objective {
   std::vector<StatisticsGroup> goal_;
 };
 
+// ---------------------------------------------------------------------------------------------------------------------
+
+struct HistogramParams {
+  std::string picture = "style";
+  double scale = 1;
+};
+template <class V>
+void describe(V& visit, HistogramParams& p) {
+  visit("picture", p.picture, TextLike{"the name of a picture"}, "Whose colors they are.");
+  visit("scale", p.scale, between(0.01, 100),
+        "Longer side of that picture relative to the result's; it keeps its own proportions.");
+}
+
+/// Minus the squared distance of each channel's values to the reference's in the same order (the squared Wasserstein
+/// distance of the two histograms), mean over pixels and channels, relative to the variance of all of the reference's.
+class HistogramLoss final : public Objective {
+ public:
+  HistogramLoss(const PartScope& scope, const HistogramParams& p)
+      : goal_(scope.scaled_picture("histogram", p.picture, p.scale)[0]),
+        variance_(std::max(1e-6, goal_.flatten(1).var(1, false).mean().item<double>())) {}
+  std::vector<ValueId> layers() const override { return {}; }
+  Tensor score(const ObjectiveInput& input) const override {
+    // Where the order of values does not change, neither do their goals.
+    const Tensor goal = with_histogram_of(input.image.detach(), goal_.to(input.image.options()));
+    return -(input.image - goal).square().flatten(1).mean(1) / variance_;
+  }
+
+ private:
+  Tensor goal_;
+  double variance_;
+};
+
 }  // namespace
 
 std::vector<PartEntry<Objective>> texture_objectives() {
-  return {part_entry<Objective, Gram, StyleParams>("gram", "Likeness of Gram matrices: texture and style.", kGatys2015),
-          part_entry<Objective, Statistics, StyleParams>(
-              "statistics", "Likeness of channels' means and deviations: style.", kHuang2017),
-          part_entry<Objective, Wavelets, WaveletParams>(
+  return {loss_entry<Gram, StyleParams>("gram", "Likeness of Gram matrices: texture and style.", kGatys2015),
+          loss_entry<Statistics, StyleParams>("statistics", "Likeness of channels' means and deviations: style.",
+                                              kHuang2017),
+          loss_entry<HistogramLoss, HistogramParams>("histogram", "Likeness of color histograms: texture.",
+                                                     kRisser2017),
+          loss_entry<Wavelets, WaveletParams>(
               "portilla-simoncelli", "Likeness of wavelet statistics: texture without a network.", kPortilla2000)};
 }
 

@@ -100,7 +100,9 @@ std::vector<StatisticsGroup> texture_statistics(const Tensor& planes, const Text
     for (const Tensor& p : parts) padded.push_back(at::constant_pad_nd(p, {0, widest - p.size(1)}));
     return at::cat(padded);
   };
-  std::vector<StatisticsGroup> groups{{"marginals", moments(planes.flatten(1)).flatten().unsqueeze(0)},
+  const Tensor all = moments(planes.flatten(1));
+  const Tensor marginals = at::stack({all.narrow(1, 0, 2).flatten(), all.narrow(1, 2, 2).flatten()});
+  std::vector<StatisticsGroup> groups{{"marginals", marginals},
                                       {"lowpass", joined(lowpass)},
                                       {"autocorrelation", joined(autocorrelation)},
                                       {"energy", joined(energy)},

@@ -37,7 +37,7 @@ class ColorAxes {
 };
 
 /// Of planes [P,H,W]; sides are multiples of 2^scales. Groups:
-///   marginals        mean, variance, skewness and kurtosis of each plane
+///   marginals        mean and variance of each plane; skewness and kurtosis
 ///   lowpass          skewness and kurtosis of the low-pass images; variances of these and of the high-pass residual
 ///   autocorrelation  of the low-pass images
 ///   energy           autocorrelation of the magnitudes of each band

@@ -61,7 +61,7 @@ TEST(TextureStatistics, OfWhiteNoiseAreThoseOfNothing) {
   ASSERT_EQ(groups.size(), 6u);
   const double error = 4.0 / static_cast<double>(side);
   EXPECT_EQ(groups[0].name, "marginals");
-  const Tensor marginals = groups[0].rows[0];
+  const Tensor marginals = groups[0].rows.flatten();
   EXPECT_NEAR(marginals[0].item<double>(), 0, error);
   EXPECT_NEAR(marginals[1].item<double>(), 1, 2 * error);
   EXPECT_NEAR(marginals[2].item<double>(), 0, 3 * error);

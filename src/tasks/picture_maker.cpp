@@ -103,6 +103,17 @@ Tensor enlarged(const Tensor& image, double zoom) {
 std::string rounded(double x, double unit = 100) { return number_text(std::round(x * unit) / unit); }
 std::string percent(double share) { return rounded(100 * share, 10) + " %"; }
 
+/// What it means that the objective did not rise.
+std::string no_rise(const Recipe& recipe, const MadePicture& made) {
+  const bool losses = std::all_of(recipe.objectives.begin(), recipe.objectives.end(), [](const WeightedPart& part) {
+    return PartCall::parse(PartKind::kObjective, part.part).info->is_loss;
+  });
+  if (!losses) return "the objective did not rise: the unit may be dead for such pictures";
+  if (made.steps == 0) return "no steps were made";
+  return "the loss did not fall: it was " + rounded(-made.objective_start, 1e6) + " at the start and is " +
+         rounded(-made.objective, 1e6);
+}
+
 nlohmann::ordered_json made_json(const MadePicture& p) {
   nlohmann::ordered_json j;
   j["name"] = p.name;
@@ -115,6 +126,7 @@ nlohmann::ordered_json made_json(const MadePicture& p) {
   }
   j["objective_start"] = p.objective_start;
   j["objective"] = p.objective;
+  if (!p.recipe.finish.empty()) j["finished_objective"] = p.finished_objective;
   j["robust_objective"] = p.robust_objective;
   if (p.feature_error >= 0) j["feature_error"] = p.feature_error;
   j["saturation"] = p.saturation;
@@ -275,10 +287,12 @@ MadePicture PictureMaker::made_from(const PictureJob& job, const SynthesisResult
   made.title = job.batch.empty() ? job.title : job.batch[at_b].title;
   made.class_index = job.batch.empty() ? job.class_index : job.batch[at_b].class_index;
   made.recipe = job.recipe;
-  const Tensor whole = result.image[b];
   const int64_t inner = inner_pixels(job.recipe);
-  made.image =
-      whole.narrow(1, inner / 2, whole.size(1) - inner).narrow(2, inner / 2, whole.size(2) - inner).contiguous();
+  const auto middle = [&](const Tensor& t) {
+    return t.narrow(1, inner / 2, t.size(1) - inner).narrow(2, inner / 2, t.size(2) - inner).contiguous();
+  };
+  made.image = middle(result.image[b]);
+  made.unfinished = middle(result.unfinished[b]);
   // A single objective is reported in its own unit; only the sign says whether it was to fall.
   std::vector<double> weights;
   for (const WeightedPart& part : job.recipe.objectives) {
@@ -287,13 +301,12 @@ MadePicture PictureMaker::made_from(const PictureJob& job, const SynthesisResult
   const double unit = weights.size() == 1 && weights[0] > 0 ? weights[0] : 1;
   made.objective_start = result.objective_start[at_b] / unit;
   made.objective = result.objective[at_b] / unit;
+  made.finished_objective = result.finished_objective[at_b] / unit;
   made.robust_objective = result.robust_objective[at_b] / unit;
   made.steps = result.steps;
   if (!result.problem.empty()) made.notes.push_back("stopped early: " + result.problem);
   if (result.interrupted) made.notes.emplace_back("interrupted: the picture is not finished");
-  if (!(made.objective > made.objective_start)) {
-    made.notes.emplace_back("the objective did not rise: the unit may be dead for such pictures");
-  }
+  if (!(made.objective > made.objective_start)) made.notes.push_back(no_rise(job.recipe, made));
   for (const auto& [text, values] : result.terms) {
     if (text.rfind("match:", 0) == 0) made.feature_error = std::sqrt(std::max(0.0, -values[at_b]));
   }

@@ -15,6 +15,9 @@ struct ReadPicture {
   std::string error;
 };
 
+/// Whether a file is called like a picture, video or array; folders are searched for such.
+bool named_like_input(const std::string& path);
+
 /// Throws Error(kUsage) for numbers out of range.
 void check_run_options(const RunOptions& run);
 

@@ -23,13 +23,6 @@ std::string lower_extension(const fs::path& path) {
   return e;
 }
 
-/// What a folder is searched for; a file named outright is tried whatever it is called.
-bool looks_like_input(const fs::path& path) {
-  static const std::set<std::string> known{".png",  ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif",
-                                           ".tiff", ".ppm", ".pgm",  ".pbm", ".pnm", ".npy"};
-  return known.count(lower_extension(path)) > 0 || named_like_video(path.string());
-}
-
 bool hidden(const fs::path& path) {
   const std::string name = path.filename().string();
   return !name.empty() && name[0] == '.';
@@ -45,7 +38,7 @@ void add_folder(const fs::path& folder, std::set<std::string>& found) {
       if (it->is_directory(ec)) it.disable_recursion_pending();
       continue;
     }
-    if (it->is_regular_file(ec) && looks_like_input(it->path())) found.insert(it->path().string());
+    if (it->is_regular_file(ec) && named_like_input(it->path().string())) found.insert(it->path().string());
   }
 }
 
@@ -86,6 +79,13 @@ Image image_from_tensor(const Tensor& input, const ModelCard& card) {
 }
 
 }  // namespace
+
+// A file named outright is tried whatever it is called.
+bool named_like_input(const std::string& path) {
+  static const std::set<std::string> known{".png",  ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif",
+                                           ".tiff", ".ppm", ".pgm",  ".pbm", ".pnm", ".npy"};
+  return known.count(lower_extension(fs::u8path(path))) > 0 || named_like_video(path);
+}
 
 std::vector<std::string> expand_inputs(const std::vector<std::string>& names) {
   std::vector<std::string> result;

@@ -15,15 +15,26 @@ namespace {
 
 constexpr int64_t kLargest = 512;
 constexpr int64_t kTwoScales = 384;
+/// Recipes measure pixels in gray levels, --tv in display range.
+constexpr double kGrayLevels = 255;
 
 /// The name of a style in recipes: "style", "style2", ...
 std::string style_name(size_t i, const char* what = "style") {
   return what + (i == 0 ? std::string() : std::to_string(i + 1));
 }
 
-/// A picture as a mask [H,W] of 0..1.
-Tensor read_mask(const std::string& path) {
+/// A picture as a mask [H,W] of 0..1 for a picture [1,3,H,W]: of another size if need be, but not of other proportions,
+/// for it would lie elsewhere than it was drawn.
+Tensor read_mask(const std::string& path, const Tensor& picture) {
   const Image mask = decode_mask(path);
+  const int64_t height = picture.size(2), width = picture.size(3);
+  // By more than rounding of the smaller one's sides.
+  if (std::abs(mask.width * height - mask.height * width) >
+      std::max({height, width, int64_t{mask.height}, int64_t{mask.width}})) {
+    throw_usage(printable(path) + ": the mask is " + std::to_string(mask.width) + "x" + std::to_string(mask.height) +
+                "; the picture is " + std::to_string(width) + "x" + std::to_string(height) +
+                ", and the mask must have its proportions");
+  }
   const Tensor t = at::empty({mask.height, mask.width}, at::kByte);
   std::copy(mask.pixels.begin(), mask.pixels.end(), t.data_ptr<uint8_t>());
   const Tensor values = t.to(at::kFloat) / 255;
@@ -66,8 +77,9 @@ class StyleJobs {
     }
     if (content_layers_.empty()) content_layers_.push_back(content_layer(layers_, maker.layers()));
     for (const std::string& path : request.styles) styles_.push_back(display_from_image(decode_image(path)));
-    for (const std::string& path : request.content_masks) content_masks_.push_back(read_mask(path));
-    for (const std::string& path : request.style_masks) style_masks_.push_back(read_mask(path));
+    for (size_t i = 0; i < request.style_masks.size(); ++i) {
+      style_masks_.push_back(read_mask(request.style_masks[i], styles_[i]));
+    }
   }
 
   std::string layers_text() const {
@@ -88,9 +100,9 @@ class StyleJobs {
     job.files["content"] = picture.path;
     for (size_t i = 0; i < styles_.size(); ++i) add_style(i, job);
     if (job.recipe.objectives.empty()) job.recipe.objectives = objectives();
-    if (request_.tv > 0) job.recipe.regularizers.push_back({request_.tv, "tv:kind=l1"});
+    if (request_.tv > 0) job.recipe.regularizers.push_back({request_.tv / kGrayLevels, "tv:kind=l1,mean=true"});
     if (request_.color == "luminance") {
-      job.recipe.finish.insert(job.recipe.finish.begin(), "keep-color:picture=content");
+      job.recipe.finish.insert(job.recipe.finish.begin(), {"keep-color:picture=content", "clip"});
     }
     if (request_.start == "content") job.pictures["start"] = job.source;
     if (request_.start == "style") job.pictures["start"] = job.pictures.at("style");
@@ -112,8 +124,8 @@ class StyleJobs {
     job.pictures[name] = picture;
     job.files[name] = request_.styles[i];
     job.beside.emplace_back(name, picture);
-    if (content_masks_.empty()) return;
-    job.tensors[style_name(i, "mask")] = content_masks_[i];
+    if (style_masks_.empty()) return;
+    job.tensors[style_name(i, "mask")] = read_mask(request_.content_masks[i], job.source);
     job.tensors[style_name(i, "style_mask")] = style_masks_[i];
   }
 
@@ -136,7 +148,7 @@ class StyleJobs {
     for (size_t i = 0; i < styles_.size(); ++i) {
       std::string more = ",picture=" + style_name(i);
       if (request_.style_scale != 1) more += ",scale=" + number_text(request_.style_scale);
-      if (!content_masks_.empty()) {
+      if (!style_masks_.empty()) {
         more += ",mask=" + style_name(i, "mask") + ",style_mask=" + style_name(i, "style_mask");
       }
       const double weight = (request_.terms.rescale == "none" ? 1 : chosen_.weight) * style_weight(i);
@@ -207,7 +219,7 @@ class StyleJobs {
   WeightedRecipe chosen_;
   Progress* progress_;
   std::vector<std::string> layers_, content_layers_;
-  std::vector<Tensor> styles_, content_masks_, style_masks_;
+  std::vector<Tensor> styles_, style_masks_;
 };
 
 }  // namespace

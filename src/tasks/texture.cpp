@@ -16,6 +16,8 @@ namespace {
 constexpr int64_t kSource = 256;
 constexpr int64_t kScales = 3;
 constexpr double kSmallest = 32;
+/// Of histograms beside Gram matrices of rescaled activations; ours.
+constexpr double kColorWeight = 1;
 /// Sides of results that wavelets describe.
 constexpr int64_t kWaveletUnit = 16;
 
@@ -47,12 +49,7 @@ class TextureJobs {
     job.recipe.height = side(photo.height, factor, doublings);
     const double scale =
         static_cast<double>(longer) / static_cast<double>(std::max(job.recipe.width, job.recipe.height));
-    const std::string more = scale == 1 ? "" : ",scale=" + number_text(scale);
-    if (job.recipe.objectives.empty()) {
-      job.recipe.objectives =
-          wavelets_ ? std::vector<WeightedPart>{{chosen_.weight, "portilla-simoncelli:picture=style" + more}}
-                    : texture_objectives_of(request_.terms, layers_, chosen_.weight, more);
-    }
+    if (job.recipe.objectives.empty()) job.recipe.objectives = objectives(scale);
     job.source = display_from_image(photo);
     job.pictures["style"] = job.source;
     job.files["style"] = picture.path;
@@ -65,6 +62,15 @@ class TextureJobs {
   }
 
  private:
+  /// Small networks hardly see some colors, so that histograms are matched as well.
+  std::vector<WeightedPart> objectives(double scale) const {
+    const std::string more = scale == 1 ? "" : ",scale=" + number_text(scale);
+    if (wavelets_) return {{chosen_.weight, "portilla-simoncelli:picture=style" + more}};
+    std::vector<WeightedPart> parts = texture_objectives_of(request_.terms, layers_, chosen_.weight, more);
+    parts.push_back({kColorWeight, "histogram:picture=style" + more});
+    return parts;
+  }
+
   int64_t scales(double longest) const {
     if (request_.scales > 0 || from_file(request_.make)) return request_.scales;
     int64_t count = 1;

@@ -8,6 +8,7 @@
 #include "graph/rewrites.h"
 #include "pellucid/error.h"
 #include "pellucid/text.h"
+#include "tasks/picture_reader.h"
 #include "tasks/shipped_models.h"
 
 namespace pellucid {
@@ -32,10 +33,16 @@ bool is_rectified(const LayerInfo& layer, const Graph& graph) {
 
 }  // namespace
 
+bool is_picture_argument(const std::string& argument) {
+  std::error_code ec;
+  return named_like_input(argument) || argument.find_first_of("*?") != std::string::npos ||
+         std::filesystem::is_directory(std::filesystem::u8path(argument), ec);
+}
+
 LoadedModel load_texture_model(const ModelOptions& options, const TextureTerms& terms) {
   ModelOptions where = options;
   std::error_code ec;
-  if (options.path == kShippedName && !std::filesystem::exists(options.path, ec)) {
+  if (options.path.empty() || (options.path == kShippedName && !std::filesystem::exists(options.path, ec))) {
     where.path = shipped_model(kShippedFile);
     if (where.path.empty()) {
       throw_usage(std::string(kShippedFile) + " is neither in ./models nor installed; name a model file");

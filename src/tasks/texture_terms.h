@@ -8,7 +8,7 @@
 
 namespace pellucid {
 
-/// The model of both verbs: "texture-encoder" is the one that is shipped.
+/// The model of both verbs: "texture-encoder", or no path, is the one that is shipped.
 LoadedModel load_texture_model(const ModelOptions& options, const TextureTerms& terms);
 
 /// Layers that stand for textures from fine to coarse: the first rectified one and the last before each change of
