@@ -24,20 +24,29 @@ Graph make_style_network(const StyleNetworkOptions& options);
 
 /// What make_adain_network needs to know of its encoder.
 struct AdainEncoder {
+  struct Level {
+    ValueId layer = kNoValue;  ///< Features [N,C,H / 2^halvings, W / 2^halvings].
+    int64_t channels = 0;
+    int64_t halvings = 0;
+  };
   const Graph& graph;
-  ValueId layer = kNoValue;  ///< Its features, [N,C,H / 2^halvings, W / 2^halvings].
-  int64_t channels = 0;
-  int64_t halvings = 0;
+  std::vector<Level> levels;  ///< From the largest map to the smallest, which the others lead to.
   /// The encoder's input is (pixel * scale[c] + offset[c]) for an RGB pixel in 0..255.
   std::vector<double> scale, offset;
 };
 
+/// Added to variances by adaptive instance normalization.
+constexpr double kAdainEpsilon = 1e-5;
+
 /// Huang, Belongie, "Arbitrary Style Transfer in Real-Time with Adaptive Instance Normalization", ICCV 2017: inputs
 /// "content" [N,3,H,W] and "style" [N or 1,3,h,w], RGB, 0..255, and "alpha" [1], 1 for all of the style; output
-/// "output" [N,3,H,W]. The features of the content get mean and deviation (biased, with 1e-5 added to the variance) of
-/// those of the style, value "adain"; "mixed" is alpha of it and the rest of the content's own, "content.features";
-/// "style.mean" and "style.deviation" are [N,C,1,1]. A decoder with reflected borders that mirrors the encoder makes
-/// the picture. The sides of the content must be multiples of 2^halvings.
+/// "output" [N,3,H,W]. The features of the content get mean and deviation (biased) of those of the style. That happens
+/// at every level, as in Sheng, Lin, Shao, Wang, "Avatar-Net: Multi-scale Zero-shot Style Transfer by Feature
+/// Decoration", CVPR 2018, so that a small encoder's coarsest map need not hold all of the content. Values of level i,
+/// counted from 1 for the largest map: "content<i>", "adain<i>", "mixed<i>", which is alpha of adain and the rest of
+/// the content's own, "style<i>.mean" and "style<i>.deviation" [N,C,1,1]. A decoder with reflected borders begins with
+/// the coarsest, is given the others where it has come to their size, and makes the picture. The sides of the content
+/// must be multiples of 2^halvings of the coarsest.
 Graph make_adain_network(const AdainEncoder& encoder, uint64_t seed);
 
 /// Whether training a network of this header moves the initializer: not the encoder, not what is no weight.

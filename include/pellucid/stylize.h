@@ -38,6 +38,9 @@ struct TrainStyleRequest {
   std::vector<std::string> contents{"an8flower-single", "parts", "scenes"};
   ModelOptions network;  ///< That measures style; for kArbitrary also the encoder. Empty: texture_encoder.onnx.
   FeatureLayers layers;
+  /// Of kArbitrary: where the content gets the style's mean and deviation, from the largest map to the smallest. Empty:
+  /// the first ReLU of each of the first four sizes of map. Coarse ones alone lose the colors.
+  std::vector<std::string> adain_layers;
   int64_t width = 16, blocks = 3;  ///< Of StyleNetworkOptions.
   int64_t steps = 2000, batch_size = 4;
   int64_t size = 96;         ///< Side of the content pictures trained on.
@@ -91,7 +94,10 @@ struct StylizeRequest {
   double alpha = 1;  ///< Where the network has such an input.
   /// Networks with several styles inside: "0:0.5,3:0.5", by index or name.
   std::string mix;
-  std::string mask;          ///< Only where it is bright is the picture repainted; picture or folder of pictures.
+  /// Pictures, or folders with one of each picture's stem. One: only where it is bright is the picture repainted. One
+  /// for each style: where that style goes, in networks with adaptive instance normalization; where masks overlap,
+  /// styles mix. Such networks are masked in their features, by the statistics of each region; others in pixels.
+  std::vector<std::string> masks;
   bool keep_colors = false;  ///< Only the brightness changes.
   int64_t style_size = 256;  ///< Shorter side that style pictures are brought to, in pixels.
   int64_t tile = 768;        ///< Pictures of more than tile x tile pixels are made in tiles.

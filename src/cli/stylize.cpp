@@ -28,7 +28,8 @@ std::function<int(TerminalProgress&)> setup_stylize(CLI::App& app, GlobalOptions
       app.add_option("--mix", r.mix, "Styles inside the network, by index or name: 0:0.5,3:0.5")->type_name("LIST");
   add_integer(app, "--style-index", o->index, -1, 1000000, "One of the styles inside the network; -1: see --mix")
       ->excludes(mix);
-  app.add_option("--mask", r.mask, "Repaint only where this picture is bright; or a folder with one of each stem")
+  app.add_option("--mask", r.masks,
+                 "Repaint only where this picture is bright, or one for each style; or a folder with one of each stem")
       ->type_name("PATH");
   app.add_flag("--keep-colors", r.keep_colors, "Only the brightness changes");
   add_integer(app, "--style-size", r.style_size, 32, 4096, "Shorter side that style pictures are brought to");

@@ -77,7 +77,12 @@ std::function<int(TerminalProgress&)> setup_train_style(CLI::App& app, GlobalOpt
       ->type_name("FILE");
   app.add_option("--style-layer", r.layers.style, "Its layers for style (default: a ReLU of each of four sizes)")
       ->type_name("NAME");
-  app.add_option("--content-layer", r.layers.content, "Its layer for content, or the encoder's output")
+  app.add_option("--content-layer", r.layers.content,
+                 "Its layer for content; of arbitrary always the last --adain-layer")
+      ->type_name("NAME");
+  app.add_option("--adain-layer", r.adain_layers,
+                 "Of arbitrary: its layers that get the style's mean and deviation, from the largest map (default: the "
+                 "first ReLU of each of four sizes)")
       ->type_name("NAME");
   add_integer(app, "--steps", r.steps, 1, 10000000, "Steps");
   add_integer(app, "--batch-size", r.batch_size, 1, 256, "Pictures per step");

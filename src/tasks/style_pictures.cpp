@@ -51,6 +51,9 @@ double number_of(uint64_t seed, uint64_t index, uint64_t which) {
   return static_cast<double>((x ^ (x >> 31)) >> 11) * 0x1p-53;
 }
 
+/// uint8 [3,H,W] of [1,3,H,W] in display range.
+Tensor bytes_from_display(const Tensor& display) { return (display[0] * 255).round().clamp(0, 255).to(at::kByte); }
+
 }  // namespace
 
 std::vector<StylePicture> read_styles(const std::vector<std::string>& names, int64_t size) {
@@ -108,6 +111,43 @@ Tensor ContentPictures::draw(uint64_t seed, int64_t first, int64_t count) const 
     pictures[static_cast<size_t>(i)] = display_from_image(one(seed, static_cast<uint64_t>(first + i)));
   }
   return at::cat(pictures);
+}
+
+TensorList ContentPictures::bytes(uint64_t seed, int64_t count) const {
+  TensorList pictures;
+  for (int64_t i = 0; i < count; ++i) pictures.push_back(bytes_from_display(draw(seed, i, 1)));
+  return pictures;
+}
+
+TensorList bytes_of(const std::vector<StylePicture>& pictures) {
+  TensorList all;
+  for (const StylePicture& one : pictures) all.push_back(bytes_from_display(one.display));
+  return all;
+}
+
+Tensor VariedCrops::draw(int64_t count, const at::Generator& generator) const {
+  const auto below = [&](int64_t end) {
+    return at::randint(end, {1}, generator, at::TensorOptions(at::kLong)).item<int64_t>();
+  };
+  TensorList crops;
+  for (int64_t i = 0; i < count; ++i) {
+    const Tensor& whole = pictures_[static_cast<size_t>(below(static_cast<int64_t>(pictures_.size())))];
+    const int64_t largest = std::min(whole.size(1), whole.size(2)), least = std::min(side_, largest);
+    const int64_t side = least + below(largest - least + 1);
+    Tensor one =
+        whole.narrow(1, below(whole.size(1) - side + 1), side).narrow(2, below(whole.size(2) - side + 1), side);
+    if (below(2) == 1) one = one.flip(2);
+    one = one.index_select(0, at::randperm(3, generator, at::TensorOptions(at::kLong)));
+    one = at::_upsample_bilinear2d_aa(one.unsqueeze(0).to(at::kFloat) / 255, {side_, side_}, /*align_corners=*/false);
+    // Half of them with other contrasts and another lightness for each color.
+    if (below(2) == 1) {
+      const Tensor contrast = 1 - 0.6 * at::rand({1, 3, 1, 1}, generator, at::TensorOptions(at::kFloat));
+      const Tensor share = at::rand({1, 3, 1, 1}, generator, at::TensorOptions(at::kFloat));
+      one = one * contrast + (1 - contrast) * share;
+    }
+    crops.push_back(one);
+  }
+  return at::cat(crops);
 }
 
 }  // namespace pellucid

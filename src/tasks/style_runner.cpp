@@ -6,6 +6,7 @@
 #include <set>
 
 #include "pellucid/error.h"
+#include "pellucid/style_networks.h"
 #include "pellucid/text.h"
 
 namespace pellucid {
@@ -132,6 +133,13 @@ Values meeting_values(const Network& network, const TensorList& inputs) {
   return values;
 }
 
+size_t num_adain_levels(const Graph& graph) {
+  size_t count = 0;
+  const auto has = [&](const char* what) { return graph.find(what + std::to_string(count + 1)) != kNoValue; };
+  while (has("content") && has("mixed")) ++count;
+  return count;
+}
+
 Graph with_given_inputs(const Graph& graph, const Values& given) {
   Values all = given;
   for (size_t i = 1; i < graph.inputs().size(); ++i) {
@@ -194,6 +202,15 @@ struct StyleRunner::Impl {
   }
   Tensor left(const Tensor& out) const {
     return ((out - options.range.low) / (options.range.high - options.range.low)).clamp(0, 1);
+  }
+  /// Without what was padded.
+  Tensor finished(const Tensor& out, int64_t height, int64_t width) const {
+    if (out.size(2) < height || out.size(3) < width) {
+      throw_unsupported(printable(network.graph().name) + ": a picture of " + std::to_string(width) + "x" +
+                        std::to_string(height) + " became one of " + std::to_string(out.size(3)) + "x" +
+                        std::to_string(out.size(2)));
+    }
+    return left(out.narrow(2, 0, height).narrow(3, 0, width)).contiguous();
   }
 
   struct Tile {
@@ -294,15 +311,7 @@ StyleRunner::Repainted StyleRunner::repaint(const Tensor& display, const Progres
   const int64_t height = display.size(2), width = display.size(3);
   const Tensor x = s.entered(padded(display, s.step));
   const std::vector<Impl::Tile> tiles = s.tiles(x);
-  const auto finished = [&](const Tensor& out) {
-    if (out.size(2) < height || out.size(3) < width) {
-      throw_unsupported(printable(s.network.graph().name) + ": a picture of " + std::to_string(width) + "x" +
-                        std::to_string(height) + " became one of " + std::to_string(out.size(3)) + "x" +
-                        std::to_string(out.size(2)));
-    }
-    return s.left(out.narrow(2, 0, height).narrow(3, 0, width)).contiguous();
-  };
-  if (tiles.empty()) return {finished(s.network.run(x)[0]), 1};
+  if (tiles.empty()) return {s.finished(s.network.run(x)[0], height, width), 1};
   const Values statistics = s.options.exact ? s.exact_statistics(x, tiles, progress) : s.reduced_statistics(x);
   const Network now(s.fixed.graph.with_constants(statistics));
   const Tensor whole = at::empty_like(x);
@@ -311,7 +320,82 @@ StyleRunner::Repainted StyleRunner::repaint(const Tensor& display, const Progres
     const Tensor made = Impl::own(now.run(Impl::read(x, tile))[0], tile);
     whole.narrow(2, tile.rows.begin, made.size(2)).narrow(3, tile.columns.begin, made.size(3)).copy_(made);
   }
-  return {finished(whole), static_cast<int64_t>(tiles.size())};
+  return {s.finished(whole, height, width), static_cast<int64_t>(tiles.size())};
+}
+
+StyleRunner::Repainted StyleRunner::repaint(const Tensor& display, const std::vector<Region>& regions,
+                                            const Progress* progress) const {
+  const Impl& s = *impl_;
+  const int64_t height = display.size(2), width = display.size(3);
+  const Tensor x = s.entered(padded(display, s.step));
+  std::vector<Impl::Tile> tiles = s.tiles(x);
+  const auto count = static_cast<int64_t>(std::max<size_t>(1, tiles.size()));
+  if (tiles.empty()) tiles.push_back({{0, x.size(2), 0, x.size(2)}, {0, x.size(3), 0, x.size(3)}});
+  TensorList masks;
+  for (const Region& region : regions) masks.push_back(padded(region.mask, s.step));
+  const Tensor shares = at::cat(masks) / at::cat(masks).sum(0, /*keepdim=*/true).clamp_min(1);  // [R,1,H,W]
+
+  const Graph& graph = s.network.graph();
+  Request features;
+  std::vector<ValueId> mixed;
+  for (size_t level = 1; level <= num_adain_levels(graph); ++level) {
+    features.capture.push_back(graph.find("content" + std::to_string(level)));
+    mixed.push_back(graph.find("mixed" + std::to_string(level)));
+  }
+  const auto share_of = [&](const Tensor& part, const Tensor& map) {
+    return at::adaptive_avg_pool2d(part, {map.size(2), map.size(3)});
+  };
+  // What every region is like now, over all tiles.
+  struct Sums {
+    Tensor count, one, two;  // [R,1,1,1], [R,C,1,1]
+  };
+  std::vector<Sums> sums(mixed.size());
+  for (const Impl::Tile& tile : tiles) {
+    if (progress) progress->check();
+    const Values maps = s.network.run({Impl::read(x, tile)}, features);
+    for (size_t level = 0; level < mixed.size(); ++level) {
+      const Tensor& whole = maps.at(features.capture[level]);
+      const Tensor share = Impl::own(share_of(Impl::read(shares, tile), whole), tile).to(at::kDouble);
+      const Tensor map = Impl::own(whole, tile).to(at::kDouble);
+      const auto add = [&](Tensor& sum, const Tensor& part) {
+        const Tensor more = part.sum({2, 3}, /*keepdim=*/true);
+        sum = sum.defined() ? sum + more : more;
+      };
+      add(sums[level].count, share);
+      add(sums[level].one, share * map);
+      add(sums[level].two, share * map.square());
+    }
+  }
+  std::vector<Tensor> factor(mixed.size()), offset(mixed.size());  // [R,C,1,1], of the change
+  for (size_t level = 0; level < mixed.size(); ++level) {
+    const Tensor positions = sums[level].count.clamp_min(1e-6), mean = sums[level].one / positions;
+    const Tensor deviation = ((sums[level].two / positions - mean.square()).clamp_min(0) + kAdainEpsilon).sqrt();
+    TensorList factors, offsets;
+    for (size_t r = 0; r < regions.size(); ++r) {
+      const auto i = static_cast<int64_t>(r);
+      const Tensor scale = regions[r].deviation[level][0] / deviation[i];
+      factors.push_back((scale - 1) * regions[r].alpha);
+      offsets.push_back((regions[r].mean[level][0] - scale * mean[i]) * regions[r].alpha);
+    }
+    factor[level] = at::stack(factors).to(at::kFloat);
+    offset[level] = at::stack(offsets).to(at::kFloat);
+  }
+  const Tensor whole = at::empty_like(x);
+  for (const Impl::Tile& tile : tiles) {
+    if (progress) progress->check();
+    const Tensor part = Impl::read(x, tile);
+    const Values maps = s.network.run({part}, features);
+    Request request;
+    request.capture.push_back(graph.outputs().front());
+    for (size_t level = 0; level < mixed.size(); ++level) {
+      const Tensor& map = maps.at(features.capture[level]);
+      const Tensor change = share_of(Impl::read(shares, tile), map) * (factor[level] * map + offset[level]);
+      request.from[mixed[level]] = map + change.sum(0, /*keepdim=*/true);
+    }
+    const Tensor made = Impl::own(s.network.run({part}, request).begin()->second, tile);
+    whole.narrow(2, tile.rows.begin, made.size(2)).narrow(3, tile.columns.begin, made.size(3)).copy_(made);
+  }
+  return {s.finished(whole, height, width), count};
 }
 
 }  // namespace pellucid

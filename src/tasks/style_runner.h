@@ -31,6 +31,9 @@ struct FixedStatistics {
 };
 FixedStatistics with_fixed_statistics(const Graph& graph);
 
+/// The number of levels at which a graph of make_adain_network mixes; 0 for others.
+size_t num_adain_levels(const Graph& graph);
+
 /// What several styles alone give a network, averaged: values that depend on inputs but the first, where they meet what
 /// depends on the first.
 Values meeting_values(const Network& network, const TensorList& inputs);
@@ -54,6 +57,17 @@ class StyleRunner {
   /// Of [1,3,H,W] in display range. Throws Error(kUnsupported) when the picture needs tiles and the network cannot work
   /// in them, naming the layer.
   Repainted repaint(const Tensor& display, const Progress* progress = nullptr) const;
+
+  /// A part of the picture and the statistics it gets, by level of adaptive instance normalization.
+  struct Region {
+    Tensor mask;                 ///< [1,1,H,W] in 0..1.
+    TensorList mean, deviation;  ///< [1,C,1,1].
+    double alpha = 1;
+  };
+  /// For networks of make_adain_network: the features in each region go from the mean and deviation that they have
+  /// there to those of the region, and stay as they are outside. Where masks sum to more than one they are shares.
+  Repainted repaint(const Tensor& display, const std::vector<Region>& regions,
+                    const Progress* progress = nullptr) const;
 
  private:
   struct Impl;

@@ -11,6 +11,7 @@
 #include "pellucid/text.h"
 #include "pellucid/version.h"
 #include "pellucid/video.h"
+#include "synthesis/colors.h"
 #include "tasks/card_json.h"
 #include "tasks/feature_losses.h"
 #include "tasks/picture_maker.h"
@@ -82,13 +83,6 @@ PixelRange tried_range(const Graph& graph) {
   return network.run(ramp * 2 - 1)[0].min().item<double>() < -0.05 ? PixelRange{-1, 1} : PixelRange{0, 1};
 }
 
-/// The brightness Y of the picture with the color U, V of the reference (BT.601).
-Tensor with_color_of(const Tensor& picture, const Tensor& reference) {
-  const Tensor weights = at::tensor({0.299, 0.587, 0.114}, at::kFloat).view({1, 3, 1, 1});
-  const auto brightness = [&](const Tensor& x) { return (x * weights).sum(1, /*keepdim=*/true); };
-  return reference + (brightness(picture) - brightness(reference));
-}
-
 class Stylizer {
  public:
   Stylizer(const StylizeRequest& request, LoadedModel model, Progress* progress)
@@ -150,6 +144,14 @@ class Stylizer {
     if (weights_.size() != styles_.size()) {
       throw_usage(std::to_string(weights_.size()) + " style weights for " + std::to_string(styles_.size()) + " styles");
     }
+    const size_t masks = request_.masks.size();
+    if (masks > 1 && num_adain_levels(graph) == 0) {
+      throw_usage("--mask: the network takes one mask, since it has no adaptive instance normalization by region");
+    }
+    if (masks > 1 && masks != styles_.size()) {
+      throw_usage(std::to_string(masks) + " masks for " + std::to_string(styles_.size()) +
+                  " styles; one was expected, or one for each style");
+    }
   }
 
   /// The network with its further inputs given.
@@ -165,11 +167,32 @@ class Stylizer {
       TensorList inputs{Tensor(at::zeros({1, 3, 64, 64}))};
       for (size_t i = 1; i < graph.inputs().size(); ++i) inputs.push_back(input_value(graph.inputs()[i], s, range));
       const double share = styles_.empty() ? 1 : weights_[s] / total;
-      for (const auto& [id, value] : meeting_values(model_.network, inputs)) {
+      given_.push_back(meeting_values(model_.network, inputs));
+      for (const auto& [id, value] : given_.back()) {
         sum[id] = sum.count(id) ? sum.at(id) + value * share : value * share;
       }
     }
+    if (request_.masks.size() == 1) given_ = {sum};
     return with_given_inputs(graph, sum);
+  }
+
+  /// Each mask's part of the picture and its style.
+  std::vector<StyleRunner::Region> regions_of(const Picture& picture) const {
+    std::vector<StyleRunner::Region> regions;
+    const Graph& graph = model_.network.graph();
+    for (size_t i = 0; i < request_.masks.size(); ++i) {
+      StyleRunner::Region region;
+      region.mask = mask_for(picture, request_.masks[i]);
+      if (request_.masks.size() > 1) region.mask = region.mask * weights_[i];
+      region.alpha = request_.alpha;
+      for (size_t level = 1; level <= num_adain_levels(graph); ++level) {
+        const std::string style = "style" + std::to_string(level);
+        region.mean.push_back(given_[i].at(graph.find(style + ".mean")));
+        region.deviation.push_back(given_[i].at(graph.find(style + ".deviation")));
+      }
+      regions.push_back(std::move(region));
+    }
+    return regions;
   }
 
   Tensor input_value(const GraphInput& input, size_t style, const PixelRange& range) const {
@@ -230,15 +253,17 @@ class Stylizer {
   void repaint(const Picture& picture, StylizedPicture& made) {
     const Tensor display = display_from_image(picture.photo);
     const auto start = std::chrono::steady_clock::now();
-    StyleRunner::Repainted repainted = runner_->repaint(display, progress_);
+    const bool by_region = !request_.masks.empty() && num_adain_levels(model_.network.graph()) > 0;
+    StyleRunner::Repainted repainted =
+        by_region ? runner_->repaint(display, regions_of(picture), progress_) : runner_->repaint(display, progress_);
     made.milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     made.tiles = repainted.tiles;
     made.width = display.size(3);
     made.height = display.size(2);
     Tensor image = repainted.display;
     if (request_.keep_colors) image = with_color_of(image, display).clamp(0, 1);
-    if (!request_.mask.empty()) {
-      const Tensor mask = mask_for(picture);
+    if (!request_.masks.empty() && !by_region) {
+      const Tensor mask = mask_for(picture, request_.masks.front());
       image = image * mask + display * (1 - mask);
     }
     if (losses_) {
@@ -253,9 +278,9 @@ class Stylizer {
   }
 
   /// [1,1,H,W] in 0..1.
-  Tensor mask_for(const Picture& picture) const {
+  Tensor mask_for(const Picture& picture, const std::string& mask_path) const {
     std::error_code ec;
-    fs::path path = fs::u8path(request_.mask);
+    fs::path path = fs::u8path(mask_path);
     if (fs::is_directory(path, ec)) path /= fs::u8path(picture.path).stem().concat(".png");
     const Image mask = resize(gray_from(decode_image(path.string())), picture.photo.width, picture.photo.height);
     Tensor t = at::empty({1, 1, mask.height, mask.width}, at::kByte);
@@ -283,6 +308,7 @@ class Stylizer {
     json["styles"] = styles;
     json["mix"] = request_.mix;
     json["alpha"] = request_.alpha;
+    if (!request_.masks.empty()) json["masks"] = request_.masks;
     json["keep_colors"] = request_.keep_colors;
     json["tile"] = request_.tile;
     json["statistics"] = request_.statistics;
@@ -319,6 +345,7 @@ class Stylizer {
   std::vector<std::string> names_, notes_;
   std::vector<StylePicture> styles_;
   std::vector<double> weights_;
+  std::vector<Values> given_;  ///< By style, or their mean where one mask is for all.
   std::unique_ptr<StyleRunner> runner_;
   std::unique_ptr<LoadedModel> measure_model_;
   std::unique_ptr<FeatureLosses> losses_;

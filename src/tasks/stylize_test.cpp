@@ -83,6 +83,70 @@ TEST(StyleRunner, GivesFurtherInputsTheirValues) {
   EXPECT_LT((Network(single).run(x)[0] - whole).abs().max().item<double>(), 1e-2);
 }
 
+/// An untrained network with adaptive instance normalization at two levels.
+Graph adain_network() {
+  GraphBuilder b(13);
+  b.input("x", {-1, 3, -1, -1});
+  b.constant("kernel", test::Random(8).normal({5, 3, 3, 3}).to(at::kFloat) * 0.3);
+  b.node("Conv", {"x", "kernel"}, {"conv"}, {{"pads", std::vector<int64_t>{1, 1, 1, 1}}});
+  b.node("Relu", {"conv"}, {"fine"});
+  b.node("AveragePool", {"fine"}, {"coarse"},
+         {{"kernel_shape", std::vector<int64_t>{2, 2}}, {"strides", std::vector<int64_t>{2, 2}}});
+  b.output("coarse", Shape{-1, 5, -1, -1});
+  const Graph encoder = b.finish();
+  const double scale = 1 / 255.0;
+  Graph graph = make_adain_network(
+      {encoder, {{encoder.find("fine"), 5, 0}, {encoder.find("coarse"), 5, 1}}, {scale, scale, scale}, {0, 0, 0}}, 1);
+  graph.metadata["pellucid.style.range"] = "0..255";
+  return graph;
+}
+
+/// The network with one style in it, and that style's statistics.
+std::pair<Graph, StyleRunner::Region> with_style(const Graph& graph, const Tensor& style, double alpha) {
+  const Values given =
+      meeting_values(Network(graph), {at::zeros({1, 3, 8, 8}), style * 255, at::full({1}, alpha, at::kFloat)});
+  StyleRunner::Region region;
+  region.alpha = alpha;
+  for (const std::string level : {"style1", "style2"}) {
+    region.mean.push_back(given.at(graph.find(level + ".mean")));
+    region.deviation.push_back(given.at(graph.find(level + ".deviation")));
+  }
+  return {with_given_inputs(graph, given), region};
+}
+
+// One region of everything is the network itself, and nothing of it is the content with alpha 0, in tiles and without.
+TEST(StyleRunner, RepaintsByRegion) {
+  const Graph adain = adain_network();
+  ASSERT_EQ(num_adain_levels(adain), 2u);
+  EXPECT_EQ(num_adain_levels(network_of(0)), 0u);
+  const Tensor x = picture(150, 202), style = picture(60, 50).flip({1});
+  auto [graph, region] = with_style(adain, style, 0.7);
+  StyleRunner::Options options;
+  options.range = {0, 255};
+  const StyleRunner whole(graph, options);
+  options.tile = 128;
+  const StyleRunner tiled(graph, options);
+  region.mask = at::ones({1, 1, 150, 202});
+  const auto distance = [](const Tensor& a, const Tensor& b) { return (a - b).abs().max().item<double>(); };
+  EXPECT_LT(distance(whole.repaint(x, {region}).display, whole.repaint(x).display), 1e-4);
+  const StyleRunner::Repainted in_tiles = tiled.repaint(x, {region});
+  EXPECT_GT(in_tiles.tiles, 1);
+  EXPECT_LT(distance(in_tiles.display, whole.repaint(x).display), 1e-4);
+  // The same twice over is the same once.
+  EXPECT_LT(distance(whole.repaint(x, {region, region}).display, whole.repaint(x).display), 1e-4);
+  region.mask = at::zeros({1, 1, 150, 202});
+  const Tensor content = StyleRunner(with_style(adain, style, 0).first, options).repaint(x).display;
+  EXPECT_LT(distance(whole.repaint(x, {region}).display, content), 1e-4);
+  // Left of the middle the style, right of it the content; what is seen over the border is a few pixels.
+  region.mask.narrow(3, 0, 100).fill_(1);
+  const Tensor half = whole.repaint(x, {region}).display;
+  EXPECT_LT(distance(half.narrow(3, 112, 90), content.narrow(3, 112, 90)), 1e-4);
+  EXPECT_LT(distance(tiled.repaint(x, {region}).display, half), 1e-4);
+  // The left half has its own statistics, so that it is what it would be alone but for its border.
+  const Tensor alone = whole.repaint(x.narrow(3, 0, 100).contiguous()).display;
+  EXPECT_LT(distance(half.narrow(3, 0, 88), alone.narrow(3, 0, 88)), 0.05);
+}
+
 class Stylize : public testing::Test {
  protected:
   StylizeRequest request(int64_t styles) {
@@ -139,11 +203,11 @@ TEST_F(Stylize, RepaintsOnlyTheMaskAndKeepsColors) {
   for (int y = 0; y < 40; ++y) std::fill(mask.at(0, y), mask.at(0, y) + 28, 255);
   save_png(folder_.file("mask.png"), mask);
   const Tensor before = display_from_image(decode_image(r.run.inputs[0]));
-  r.mask = folder_.file("mask.png");
+  r.masks = {folder_.file("mask.png")};
   stylize(r);
   EXPECT_TRUE(made(r).narrow(3, 28, 28).equal(before.narrow(3, 28, 28)));
   EXPECT_FALSE(made(r).narrow(3, 0, 28).equal(before.narrow(3, 0, 28)));
-  r.mask = "";
+  r.masks = {};
   r.keep_colors = true;
   stylize(r);
   // Red less blue stays, but where values were cut off.
@@ -153,6 +217,42 @@ TEST_F(Stylize, RepaintsOnlyTheMaskAndKeepsColors) {
   EXPECT_GT(uncut.sum().item<int64_t>(), 200);
   const Tensor moved = (color(whole) - color(before)).abs().masked_select(uncut);
   EXPECT_LT(moved.max().item<double>(), 1.5 / 255);
+}
+
+TEST_F(Stylize, GivesEachRegionItsStyle) {
+  StylizeRequest r = request(0);
+  r.masks = {"a.png", "b.png"};
+  expect_error(ErrorKind::kUsage,
+               "--mask: the network takes one mask, since it has no adaptive instance normalization by region",
+               [&] { stylize(r); });
+  r.model.path = folder_.file("adain.onnx");
+  save_onnx(adain_network(), r.model.path);
+  r.styles = {"texture:waves:1"};
+  r.style_size = 64;
+  expect_error(ErrorKind::kUsage, "2 masks for 1 styles; one was expected, or one for each style", [&] { stylize(r); });
+  r.masks = {};
+  stylize(r);
+  const Tensor one = made(r);
+  r.styles = {"texture:mosaic:2"};
+  stylize(r);
+  const Tensor other = made(r);
+  Image left(56, 40, 1), right(56, 40, 1, 255);
+  for (int y = 0; y < 40; ++y) {
+    std::fill(left.at(0, y), left.at(0, y) + 28, 255);
+    std::fill(right.at(0, y), right.at(0, y) + 28, 0);
+  }
+  save_png(folder_.file("left.png"), left);
+  save_png(folder_.file("right.png"), right);
+  r.styles = {"texture:waves:1", "texture:mosaic:2"};
+  r.masks = {folder_.file("left.png"), folder_.file("right.png")};
+  stylize(r);
+  const auto nearer = [&](int64_t x) {
+    const Tensor part = made(r).narrow(3, x, 20);
+    return (part - one.narrow(3, x, 20)).abs().mean().item<double>() <
+           (part - other.narrow(3, x, 20)).abs().mean().item<double>();
+  };
+  EXPECT_TRUE(nearer(0));
+  EXPECT_FALSE(nearer(36));
 }
 
 TEST_F(Stylize, MakesAVideoOfAVideo) {

@@ -1,3 +1,5 @@
+#include <ATen/CPUGeneratorImpl.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -25,13 +27,15 @@ using Clock = std::chrono::steady_clock;
 constexpr uint64_t kTestSeed = 0x7e57;  // never used for training
 constexpr int64_t kCheckpointEvery = 100;
 constexpr int64_t kReportEvery = 50;
+constexpr int64_t kVariedPictures = 600;  // drawn for the arbitrary kind, to cut squares from
 const char* const kCheckpointEnding = ".checkpoint";
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 /// The losses of a batch, unweighted.
 struct BatchLosses {
-  Tensor content, style, reconstruction;
+  Tensor content, style;
+  Tensor reconstruction, identity;  ///< Of the arbitrary kind, in pixels and features.
 };
 
 /// What differs between the kinds: the graph and the losses of a batch.
@@ -40,7 +44,15 @@ class StyleTraining {
   StyleTraining(const TrainStyleRequest& request, const LoadedModel& model)
       : request_(request), model_(model), losses_(model, layers()), contents_(request.contents, request.size) {
     styles_ = read_styles(request.styles, request.style_size);
-    if (request.kind == Kind::kArbitrary) return;
+    if (request.kind == Kind::kArbitrary) {
+      const int64_t side = 2 * request.size;
+      const int64_t count = std::min(kVariedPictures, request.steps * request.batch_size);
+      varied_contents_.emplace(ContentPictures(request.contents, side).bytes(request.seed, count), request.size);
+      varied_styles_.emplace(
+          styles_.empty() ? ContentPictures({"textures"}, side).bytes(request.seed + 1, count) : bytes_of(styles_),
+          request.size);
+      return;
+    }
     if (styles_.empty()) throw_usage("train-style: no style; name a picture or texture:KIND (--style)");
     if (request.kind == Kind::kSingle && styles_.size() != 1) {
       throw_usage("train-style: " + std::to_string(styles_.size()) + " styles; the kind single takes one");
@@ -64,26 +76,19 @@ class StyleTraining {
   }
 
   BatchLosses losses_of(Learner& learner) const {
+    if (request_.kind == Kind::kArbitrary) return arbitrary(learner);
     const int64_t batch = request_.batch_size, first = learner.steps() * batch;
-    const Tensor content = contents_.draw(request_.seed, first, batch);
-    return request_.kind == Kind::kArbitrary ? arbitrary(learner, content) : fixed(learner, content);
+    return fixed(learner, contents_.draw(request_.seed, first, batch));
   }
 
-  /// Pictures for the arbitrary kind, [count,3,S,S].
-  Tensor style_batch(uint64_t seed, int64_t first, int64_t count) const {
-    TensorList pictures;
-    for (int64_t i = first; i < first + count; ++i) {
-      if (styles_.empty()) {
-        pictures.push_back(ContentPictures({"textures"}, request_.size).draw(seed, i, 1));
-        continue;
-      }
-      const Tensor& whole = styles_[static_cast<size_t>(i) % styles_.size()].display;
-      const int64_t side = std::min({request_.size, whole.size(2), whole.size(3)});
-      const int64_t y = (i * 37) % (whole.size(2) - side + 1), x = (i * 53) % (whole.size(3) - side + 1);
-      pictures.push_back(
-          at::upsample_bilinear2d(whole.narrow(2, y, side).narrow(3, x, side), {request_.size, request_.size}, false));
-    }
-    return at::cat(pictures);
+  /// Style `index` to test the arbitrary kind with: one of those given, or a texture that was never trained on.
+  std::string test_style_name(int64_t index) const {
+    if (styles_.empty()) return "unseen texture " + std::to_string(index + 1);
+    return styles_[static_cast<size_t>(index) % styles_.size()].name;
+  }
+  Tensor test_style(int64_t index) const {
+    if (styles_.empty()) return ContentPictures({"textures"}, request_.style_size).draw(kTestSeed, index, 1);
+    return styles_[static_cast<size_t>(index) % styles_.size()].display;
   }
 
   /// One picture per content in a style, in display range.
@@ -98,17 +103,29 @@ class StyleTraining {
   }
 
  private:
-  /// For the arbitrary kind the features of the encoder are the content, and style is measured at the first ReLUs.
+  /// Where the arbitrary kind gives the style.
+  std::vector<std::string> adain_layers() const {
+    if (!request_.adain_layers.empty()) return request_.adain_layers;
+    const auto sizes = rectified_by_size(model_);
+    std::vector<std::string> names;
+    for (size_t i = 0; i < std::min<size_t>(4, sizes.size()); ++i) {
+      names.push_back(sizes[i].front().name);
+    }
+    return names;
+  }
+
+  /// The content of the arbitrary kind is what the decoder begins with.
   FeatureLayers layers() const {
     FeatureLayers layers = request_.layers;
     if (request_.kind != Kind::kArbitrary) return layers;
-    const auto sizes = rectified_by_size(model_);
-    if (sizes.empty()) throw_usage(printable(model_.path) + ": no ReLU to measure style by; name layers");
-    const size_t deepest = std::min<size_t>(4, sizes.size());
-    if (layers.content.empty()) layers.content = sizes[deepest - 1].front().name;
-    if (layers.style.empty()) {
-      for (size_t i = 0; i < deepest; ++i) layers.style.push_back(sizes[i].front().name);
+    if (rectified_by_size(model_).empty()) {
+      throw_usage(printable(model_.path) + ": no ReLU to measure style by; name layers");
     }
+    if (!layers.content.empty()) {
+      throw_usage(
+          "train-style: the content layer of the kind arbitrary is the last that gets the style (--adain-layer)");
+    }
+    layers.content = adain_layers().back();
     return layers;
   }
 
@@ -117,12 +134,16 @@ class StyleTraining {
     if (card.order != ChannelOrder::kRgb) throw_usage(printable(model_.path) + ": an encoder must take RGB pictures");
     constexpr int64_t kSide = 256;
     const LayerTable table(model_.network, {{1, 3, kSide, kSide}});
-    const ValueId layer = table.find(losses_.layers().content);
-    const Shape& shape = table.shape(layer);
-    AdainEncoder encoder{model_.network.graph(), layer, shape.at(1), 0, {}, {}};
-    while (shape.at(2) << encoder.halvings < kSide) ++encoder.halvings;
-    if (shape[2] << encoder.halvings != kSide) {
-      throw_usage(losses_.layers().content + ": its map must be 1/2, 1/4, 1/8, ... of the picture");
+    AdainEncoder encoder{model_.network.graph(), {}, {}, {}};
+    for (const std::string& name : adain_layers()) {
+      const ValueId layer = table.find(name);
+      const Shape& shape = table.shape(layer);
+      AdainEncoder::Level level{layer, shape.at(1), 0};
+      while (shape.at(2) << level.halvings < kSide) ++level.halvings;
+      if (shape[2] << level.halvings != kSide) {
+        throw_usage(name + ": its map must be 1/1, 1/2, 1/4, 1/8, ... of the picture");
+      }
+      encoder.levels.push_back(level);
     }
     for (size_t c = 0; c < 3; ++c) {
       const double deviation = card.std[card.std.size() == 1 ? 0 : c];
@@ -156,26 +177,36 @@ class StyleTraining {
     }
     const FeatureLosses::Features features = losses_.of(made);
     return {FeatureLosses::content_loss(features, still(content)).mean(),
-            FeatureLosses::style_loss(features, targets).mean(), Tensor()};
+            FeatureLosses::style_loss(features, targets).mean(),
+            {},
+            {}};
   }
 
-  BatchLosses arbitrary(Learner& learner, const Tensor& content) const {
-    const int64_t batch = content.size(0), same = std::max<int64_t>(1, batch / 4);
+  BatchLosses arbitrary(Learner& learner) const {
+    const int64_t batch = request_.batch_size, same = std::max<int64_t>(1, batch / 4);
     const Graph& graph = learner.network().graph();
-    // The first quarter has itself for a style: what the decoder makes of it can be compared pixel by pixel.
-    Tensor style = style_batch(request_.seed, learner.steps() * batch, batch).clone();
+    const at::Generator generator =
+        at::detail::createCPUGenerator(request_.seed * 0x9e3779b97f4a7c15ULL + static_cast<uint64_t>(learner.steps()));
+    const Tensor content = varied_contents_->draw(batch, generator), style = varied_styles_->draw(batch, generator);
+    // The first quarter has itself for a style: it has to come out as it went in (Park, Lee, 2019).
     style.narrow(0, 0, same).copy_(content.narrow(0, 0, same));
-    const ValueId output = graph.outputs().front(), mixed = graph.find("mixed");
+    const ValueId output = graph.outputs().front(), mixed = graph.find("mixed" + std::to_string(adain_layers().size()));
     const Values values = learner.forward({content * 255, style * 255, at::ones({1})}, {output, mixed});
     const Tensor made = values.at(output) / 255;
     const FeatureLosses::Features features = losses_.of(made), wanted = still(style);
-    Tensor sum = at::zeros({});
+    TensorList grams;
+    for (const Tensor& map : wanted.style) grams.push_back(gram_matrices(map));
+    // Colors are measured by themselves, since the encoder holds them only by the way. Logarithms, since relative to a
+    // style of hardly any contrast everything is far away.
+    const Tensor style_error =
+        FeatureLosses::style_loss(features, grams).log1p().mean() + statistics_error(made, style).log1p().mean();
+    const auto first = [&](const Tensor& x) { return x.narrow(0, 0, same); };
+    Tensor identity = at::zeros({});
     for (size_t i = 0; i < wanted.style.size(); ++i) {
-      sum = sum + statistics_error(features.style[i], wanted.style[i]).mean();
+      identity = identity + relative_error(first(features.style[i]), first(wanted.style[i])).mean();
     }
-    const Tensor difference = made.narrow(0, 0, same) - content.narrow(0, 0, same);
-    return {relative_error(features.content, values.at(mixed).detach()).mean(),
-            sum / static_cast<double>(wanted.style.size()), difference.square().mean()};
+    return {relative_error(features.content, values.at(mixed).detach()).mean(), style_error,
+            (first(made) - first(content)).square().mean(), identity / static_cast<double>(wanted.style.size())};
   }
 
   FeatureLosses::Features still(const Tensor& display) const {
@@ -188,7 +219,8 @@ class StyleTraining {
   FeatureLosses losses_;
   ContentPictures contents_;
   std::vector<StylePicture> styles_;
-  std::vector<TensorList> grams_;
+  std::vector<TensorList> grams_;                               // of the kinds with styles inside
+  std::optional<VariedCrops> varied_contents_, varied_styles_;  // of the arbitrary kind
 };
 
 /// The same by moving the pixels of the content: what a network can hope to come near to.
@@ -231,10 +263,10 @@ void measure(TrainStyleResult& result, const StyleTraining& training, const Trai
   const bool arbitrary = request.kind == Kind::kArbitrary;
   const int64_t num_styles = arbitrary ? std::min<int64_t>(4, count) : static_cast<int64_t>(training.styles().size());
   for (int64_t s = 0; s < num_styles; ++s) {
-    const Tensor style = arbitrary ? training.style_batch(kTestSeed, s, 1) : Tensor();
+    const Tensor style = arbitrary ? training.test_style(s) : Tensor();
     const TensorList grams = arbitrary ? training.losses().grams(style) : training.grams(static_cast<size_t>(s));
     TrainedStyle one;
-    one.name = arbitrary ? "unseen texture " + std::to_string(s + 1) : training.styles()[static_cast<size_t>(s)].name;
+    one.name = arbitrary ? training.test_style_name(s) : training.styles()[static_cast<size_t>(s)].name;
     one.start = training.losses().measure(contents, grams, contents);
     one.network = training.losses().measure(training.repaint(network, contents, s, style), grams, contents);
     if (request.compare_steps > 0) {
@@ -243,7 +275,7 @@ void measure(TrainStyleResult& result, const StyleTraining& training, const Trai
     }
     result.styles.push_back(std::move(one));
   }
-  const Tensor style = arbitrary ? training.style_batch(kTestSeed, 0, 1) : Tensor();
+  const Tensor style = arbitrary ? training.test_style(0) : Tensor();
   if (arbitrary) {
     const Tensor again = training.repaint(network, contents, 0, style, 0);
     result.reconstruction_psnr = -10 * std::log10((again - contents).square().mean().item<double>());
@@ -287,7 +319,9 @@ void teach(Learner& learner, const StyleTraining& training, const TrainStyleRequ
     if (progress) progress->check();
     const BatchLosses losses = training.losses_of(learner);
     Tensor loss = losses.content * request.content_weight + losses.style * request.style_weight;
-    if (losses.reconstruction.defined()) loss = loss + losses.reconstruction * request.reconstruction_weight;
+    if (losses.reconstruction.defined()) {
+      loss = loss + losses.reconstruction * request.reconstruction_weight + losses.identity * request.content_weight;
+    }
     // The last third goes down to zero.
     const double left = static_cast<double>(request.steps - learner.steps()) / static_cast<double>(request.steps);
     learner.step(loss, request.learning_rate * std::min(1.0, 3 * left));

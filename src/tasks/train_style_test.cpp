@@ -1,3 +1,4 @@
+#include <ATen/CPUGeneratorImpl.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -9,6 +10,7 @@
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 #include "tasks/feature_losses.h"
+#include "tasks/style_pictures.h"
 
 namespace pellucid {
 namespace {
@@ -113,6 +115,34 @@ TEST(TrainStyleRun, RefusesWhatItCannotDo) {
                [&] { train_style(request); });
   request.styles = {"texture:mosaic", "texture:waves"};
   expect_error(ErrorKind::kUsage, "train-style: 2 styles; the kind single takes one", [&] { train_style(request); });
+}
+
+// A run of the arbitrary kind draws its pictures anew when it goes on, and they are the same.
+TEST(TrainStyleRun, GoesOnWithTheSamePicturesForArbitrary) {
+  const test::TemporaryFolder folder;
+  TrainStyleRequest request = tiny(TrainStyleRequest::Kind::kArbitrary, folder.file("whole.onnx"));
+  request.steps = 4;
+  train_style(request);
+  request.output = folder.file("parts.onnx");
+  CancelAt second(2);
+  EXPECT_THROW(train_style(request, {}, &second), Error);
+  EXPECT_EQ(train_style(request).resumed_after, 2);
+  EXPECT_TRUE(same_weights(folder.file("whole.onnx"), folder.file("parts.onnx")));
+  request.layers.content = "conv3_2.relu";
+  expect_error(ErrorKind::kUsage,
+               "train-style: the content layer of the kind arbitrary is the last that gets the style (--adain-layer)",
+               [&] { train_style(request); });
+}
+
+// Crops have the asked-for size and range whatever they are cut from, and depend on the generator alone.
+TEST(VariedCrops, AreCutFromPicturesOfAnySize) {
+  const VariedCrops crops({at::randint(256, {3, 40, 70}).to(at::kByte), at::full({3, 20, 24}, 51, at::kByte)}, 32);
+  const Tensor one = crops.draw(12, at::detail::createCPUGenerator(3));
+  EXPECT_EQ(one.sizes(), (Shape{12, 3, 32, 32}));
+  EXPECT_GE(one.min().item<double>(), -1e-6);
+  EXPECT_LE(one.max().item<double>(), 1 + 1e-6);
+  EXPECT_TRUE(one.equal(crops.draw(12, at::detail::createCPUGenerator(3))));
+  EXPECT_FALSE(one.equal(crops.draw(12, at::detail::createCPUGenerator(4))));
 }
 
 // Ours: a ReLU of each of the four sizes.

@@ -9,6 +9,8 @@ namespace pellucid {
 
 namespace {
 
+constexpr int64_t kFewestChannels = 16;  // of the decoder, so that colors are not lost
+
 NetworkBuilder::Conv reflected(int64_t kernel, int64_t stride = 1, bool bias = false) {
   NetworkBuilder::Conv conv;
   conv.kernel = kernel;
@@ -106,8 +108,9 @@ std::vector<const Node*> nodes_before(const Graph& graph, ValueId value) {
   return found;
 }
 
-/// Copies the encoder for one of the inputs; weights are shared. Returns the name of its features.
-std::string embed(NetworkBuilder& b, const AdainEncoder& encoder, const std::string& input, bool with_weights) {
+/// Copies the encoder for one of the inputs; weights are shared. Returns the names of its features, by level.
+std::vector<std::string> embed(NetworkBuilder& b, const AdainEncoder& encoder, const std::string& input,
+                               bool with_weights) {
   const Graph& graph = encoder.graph;
   const ValueId from = graph.inputs().at(0).value;
   const std::string entry = affine(b, input + ".normalized", input, encoder.scale, encoder.offset);
@@ -118,7 +121,7 @@ std::string embed(NetworkBuilder& b, const AdainEncoder& encoder, const std::str
     return (value.constant.defined() ? "encoder." : input + ".") + value.name;
   };
   std::set<ValueId> written;
-  for (const Node* node : nodes_before(graph, encoder.layer)) {
+  for (const Node* node : nodes_before(graph, encoder.levels.back().layer)) {
     std::vector<std::string> inputs, outputs;
     for (const ValueId id : node->inputs) {
       if (id != kNoValue && with_weights && graph.value(id).constant.defined() && written.insert(id).second) {
@@ -126,30 +129,71 @@ std::string embed(NetworkBuilder& b, const AdainEncoder& encoder, const std::str
       }
       inputs.push_back(name_of(id));
     }
-    for (const ValueId id : node->outputs) outputs.push_back(name_of(id));
+    for (const ValueId id : node->outputs) {
+      outputs.push_back(name_of(id));
+      written.insert(id);
+    }
     b.graph.node(node->op, inputs, outputs, node->attributes, input + "." + node->name, node->domain);
   }
-  return name_of(encoder.layer);
+  std::vector<std::string> features;
+  for (const AdainEncoder::Level& level : encoder.levels) {
+    if (!written.count(level.layer)) {
+      throw_usage("arbitrary style: " + printable(graph.value(level.layer).name) + " does not lead to " +
+                  printable(graph.value(encoder.levels.back().layer).name));
+    }
+    features.push_back(name_of(level.layer));
+  }
+  return features;
 }
 
-/// Half of the channels at each doubling of the size, but never so few that colors are lost; slightly leaky, since
-/// units of so small a decoder are soon dead for good.
-std::string decode(NetworkBuilder& b, std::string x, int64_t channels, int64_t halvings) {
-  constexpr int64_t kFewest = 32;
-  const auto layer = [&](const std::string& name, int64_t out) {
-    const std::string conv = b.conv("decoder." + name, x, channels, out, reflected(3, 1, true));
+/// Mean and deviation of the style for the content's features, by the share alpha. Returns the name of the result.
+std::string adapt(NetworkBuilder& b, const std::string& number, int64_t channels, const std::string& content,
+                  const std::string& style) {
+  const std::map<std::string, Attribute> over_positions{{"axes", std::vector<int64_t>{2, 3}}, {"keepdims", int64_t{1}}};
+  const std::string s = "style" + number, t = "adain" + number, m = "mixed" + number;
+  b.node("Identity", "content" + number, {content});
+  b.node("ReduceMean", s + ".mean", {style}, over_positions);
+  b.node("Sub", s + ".centered", {style, s + ".mean"});
+  b.node("Mul", s + ".squared", {s + ".centered", s + ".centered"});
+  b.node("ReduceMean", s + ".variance", {s + ".squared"}, over_positions);
+  b.node("Sqrt", s + ".deviation", {b.node("Add", s + ".raised", {s + ".variance", "adain.epsilon"})});
+  b.graph.constant(t + ".one", at::ones({channels}));
+  b.graph.constant(t + ".zero", at::zeros({channels}));
+  b.node("InstanceNormalization", t + ".plain", {"content" + number, t + ".one", t + ".zero"},
+         {{"epsilon", kAdainEpsilon}});
+  b.node("Add", t, {b.node("Mul", t + ".scaled", {t + ".plain", s + ".deviation"}), s + ".mean"});
+  b.node("Sub", m + ".difference", {t, "content" + number});
+  return b.node("Add", m, {b.node("Mul", m + ".share", {m + ".difference", "alpha"}), "content" + number});
+}
+
+/// From the coarsest level to the picture, each level joining at its size. Slightly leaky, since units of so small a
+/// decoder are soon dead for good.
+void decode(NetworkBuilder& b, const AdainEncoder& encoder, const std::vector<std::string>& mixed) {
+  std::string x = mixed.back();
+  int64_t channels = encoder.levels.back().channels, halvings = encoder.levels.back().halvings;
+  const auto layer = [&](const std::string& name, int64_t in, int64_t out) {
+    const std::string conv = b.conv("decoder." + name, x, in, out, reflected(3, 1, true));
     x = b.node("LeakyRelu", "decoder." + name + ".relu", {conv}, {{"alpha", 0.1}});
     channels = out;
   };
-  layer("conv0", channels);
-  for (int64_t stage = halvings; stage >= 1; --stage) {
-    const std::string name = std::to_string(stage + 1);
-    layer("conv" + name, std::max(channels / 2, kFewest));
-    x = b.upsample("decoder.up" + name, x);
-    layer("conv" + name + "_up", channels);
+  const auto enlarge = [&](int64_t to) {
+    for (; halvings > to; --halvings) x = b.upsample("decoder.up" + std::to_string(halvings), x);
+  };
+  layer("start", channels, std::max(channels / 2, kFewestChannels));
+  for (size_t i = mixed.size() - 1; i-- > 0;) {
+    const AdainEncoder::Level& level = encoder.levels[i];
+    const std::string name = "level" + std::to_string(i + 1);
+    enlarge(level.halvings);
+    x = b.node("Concat", "decoder." + name, {x, mixed[i]}, {{"axis", int64_t{1}}});
+    layer(name + "_1", channels + level.channels, std::max(level.channels, kFewestChannels));
+    layer(name + "_2", channels, channels);
   }
-  x = b.conv("decoder.conv1", x, channels, 3, reflected(3, 1, true));
-  return affine(b, "output", x, {127.5}, {127.5});
+  if (halvings > 0) {
+    enlarge(0);
+    layer("full", channels, std::max(channels / 2, kFewestChannels));
+  }
+  x = b.conv("decoder.out", x, channels, 3, reflected(3, 1, true));
+  affine(b, "output", x, {127.5}, {127.5});
 }
 
 }  // namespace
@@ -162,8 +206,15 @@ Graph make_style_network(const StyleNetworkOptions& options) {
 }
 
 Graph make_adain_network(const AdainEncoder& encoder, uint64_t seed) {
-  if (encoder.halvings < 0 || encoder.halvings > 6 || encoder.channels < 1) {
-    throw_usage("arbitrary style: the encoder's layer has to be a map at 1/1 to 1/64 of the picture's size");
+  if (encoder.levels.empty()) throw_usage("arbitrary style: no layer of the encoder");
+  int64_t before = -1;
+  for (const AdainEncoder::Level& level : encoder.levels) {
+    if (level.halvings <= before || level.halvings > 6 || level.channels < 1) {
+      throw_usage(
+          "arbitrary style: the encoder's layers have to be maps at 1/1 to 1/64 of the picture's size, each "
+          "smaller than the one before");
+    }
+    before = level.halvings;
   }
   NetworkBuilder b(seed);
   for (const auto& [domain, version] : encoder.graph.opsets) b.graph.set_opset(domain, version);
@@ -172,22 +223,14 @@ Graph make_adain_network(const AdainEncoder& encoder, uint64_t seed) {
   b.graph.input("content", {-1, 3, -1, -1});
   b.graph.input("style", {-1, 3, -1, -1});
   b.graph.input("alpha", {1});
-  const std::string content = b.node("Identity", "content.features", {embed(b, encoder, "content", true)});
-  const std::string style = embed(b, encoder, "style", false);
-  const std::map<std::string, Attribute> over_positions{{"axes", std::vector<int64_t>{2, 3}}, {"keepdims", int64_t{1}}};
-  b.node("ReduceMean", "style.mean", {style}, over_positions);
-  b.node("Sub", "style.centered", {style, "style.mean"});
-  b.node("Mul", "style.squared", {"style.centered", "style.centered"});
-  b.node("ReduceMean", "style.variance", {"style.squared"}, over_positions);
-  b.graph.constant("style.epsilon", at::full({1}, 1e-5F));
-  b.node("Sqrt", "style.deviation", {b.node("Add", "style.raised", {"style.variance", "style.epsilon"})});
-  b.graph.constant("adain.one", at::ones({encoder.channels}));
-  b.graph.constant("adain.zero", at::zeros({encoder.channels}));
-  b.node("InstanceNormalization", "adain.plain", {content, "adain.one", "adain.zero"}, {{"epsilon", 1e-5}});
-  b.node("Add", "adain", {b.node("Mul", "adain.scaled", {"adain.plain", "style.deviation"}), "style.mean"});
-  b.node("Sub", "mixed.difference", {"adain", content});
-  b.node("Add", "mixed", {b.node("Mul", "mixed.share", {"mixed.difference", "alpha"}), content});
-  decode(b, "mixed", encoder.channels, encoder.halvings);
+  b.graph.constant("adain.epsilon", at::full({1}, kAdainEpsilon));
+  const std::vector<std::string> content = embed(b, encoder, "content", true),
+                                 style = embed(b, encoder, "style", false);
+  std::vector<std::string> mixed;
+  for (size_t i = 0; i < encoder.levels.size(); ++i) {
+    mixed.push_back(adapt(b, std::to_string(i + 1), encoder.levels[i].channels, content[i], style[i]));
+  }
+  decode(b, encoder, mixed);
   b.graph.output("output", Shape{-1, 3, -1, -1});
   return b.graph.finish();
 }

@@ -22,7 +22,7 @@ Network plain_adain() {
   b.node("Relu", {"x"}, {"map"});
   b.output("map", Shape{-1, 3, -1, -1});
   const Graph encoder = b.finish();
-  return Network(make_adain_network({encoder, encoder.find("map"), 3, 0, {1, 1, 1}, {0, 0, 0}}, 1));
+  return Network(make_adain_network({encoder, {{encoder.find("map"), 3, 0}}, {1, 1, 1}, {0, 0, 0}}, 1));
 }
 
 Tensor picture(uint64_t seed, int64_t height, int64_t width, int64_t count = 1) {
@@ -34,13 +34,13 @@ TEST(Adain, GivesTheContentTheStylesStatistics) {
   const Network network = plain_adain();
   const Tensor content = at::tensor({1.0F, 3.0F}).view({1, 1, 1, 2}).repeat({1, 3, 1, 1});
   const Tensor style = at::tensor({10.0F, 14.0F}).view({1, 1, 1, 2}).repeat({1, 3, 1, 1});
-  const Tensor t = value_of(network, {content, style, at::ones({1})}, "adain");
+  const Tensor t = value_of(network, {content, style, at::ones({1})}, "adain1");
   for (int64_t c = 0; c < 3; ++c) {
     EXPECT_NEAR(t[0][c][0][0].item<double>(), 10, 2e-5);
     EXPECT_NEAR(t[0][c][0][1].item<double>(), 14, 2e-5);
   }
   const Tensor many = picture(1, 9, 7, 2), other = picture(2, 5, 11) * 0.3 + 40;
-  const Tensor mixed = value_of(network, {many, other, at::ones({1})}, "mixed");
+  const Tensor mixed = value_of(network, {many, other, at::ones({1})}, "mixed1");
   const auto [variance, mean] = at::var_mean(mixed, {2, 3}, false);
   const auto [wanted_variance, wanted_mean] = at::var_mean(other, {2, 3}, false);
   EXPECT_LT((mean - wanted_mean).abs().max().item<double>(), 1e-3);
@@ -50,13 +50,48 @@ TEST(Adain, GivesTheContentTheStylesStatistics) {
 TEST(Adain, LeavesTheContentAtAlphaZeroAndInItsOwnStyle) {
   const Network network = plain_adain();
   const Tensor content = picture(3, 8, 6), style = picture(4, 6, 6);
-  EXPECT_TRUE(value_of(network, {content, style, at::zeros({1})}, "mixed").equal(content));
-  const Tensor same = value_of(network, {content, content, at::ones({1})}, "mixed");
+  EXPECT_TRUE(value_of(network, {content, style, at::zeros({1})}, "mixed1").equal(content));
+  const Tensor same = value_of(network, {content, content, at::ones({1})}, "mixed1");
   EXPECT_LT((same - content).abs().max().item<double>(), 1e-2);  // of 255
   // Half way is the mean of both ends.
-  const Tensor whole = value_of(network, {content, style, at::ones({1})}, "mixed");
-  const Tensor half = value_of(network, {content, style, at::full({1}, 0.5F)}, "mixed");
+  const Tensor whole = value_of(network, {content, style, at::ones({1})}, "mixed1");
+  const Tensor half = value_of(network, {content, style, at::full({1}, 0.5F)}, "mixed1");
   EXPECT_LT((half - (whole + content) / 2).abs().max().item<double>(), 1e-3);
+}
+
+/// A picture, and the same averaged over 2x2.
+Graph two_levels() {
+  GraphBuilder b(13);
+  b.input("x", {-1, 3, -1, -1});
+  b.node("Relu", {"x"}, {"fine"});
+  b.node("AveragePool", {"fine"}, {"coarse"},
+         {{"kernel_shape", std::vector<int64_t>{2, 2}}, {"strides", std::vector<int64_t>{2, 2}}});
+  b.output("coarse", Shape{-1, 3, -1, -1});
+  return b.finish();
+}
+
+// Each level has the statistics of the style at that level, and the picture its size.
+TEST(Adain, MixesAtEveryLevel) {
+  const Graph encoder = two_levels();
+  const AdainEncoder::Level fine{encoder.find("fine"), 3, 0}, coarse{encoder.find("coarse"), 3, 1};
+  const Network network(make_adain_network({encoder, {fine, coarse}, {1, 1, 1}, {0, 0, 0}}, 1));
+  const Tensor content = picture(5, 12, 8), style = picture(6, 10, 14);
+  const TensorList inputs{content, style, at::ones({1})};
+  const auto deviation = [](const Tensor& x) { return x.var({2, 3}, /*unbiased=*/false).sqrt(); };
+  for (const auto& [name, wanted] :
+       std::map<std::string, Tensor>{{"mixed1", style}, {"mixed2", at::avg_pool2d(style, 2)}}) {
+    const Tensor mixed = value_of(network, inputs, name);
+    EXPECT_LT((mixed.mean({2, 3}) - wanted.mean({2, 3})).abs().max().item<double>(), 1e-3) << name;
+    EXPECT_LT((deviation(mixed) - deviation(wanted)).abs().max().item<double>(), 1e-2) << name;
+  }
+  EXPECT_EQ(value_of(network, inputs, "output").sizes(), content.sizes());
+  expect_error(
+      ErrorKind::kUsage,
+      "arbitrary style: the encoder's layers have to be maps at 1/1 to 1/64 of the picture's size, each smaller "
+      "than the one before",
+      [&] {
+        make_adain_network({encoder, {coarse, fine}, {1, 1, 1}, {0, 0, 0}}, 1);
+      });
 }
 
 // A channel without contrast has nothing to normalize: the shift is left.
