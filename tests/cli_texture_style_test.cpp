@@ -102,10 +102,10 @@ TEST_F(CliTexture, StylesGoWhereTheirMasksAre) {
   save_png(folder.file("left.png"), left);
   save_png(folder.file("right.png"), right);
   save_png(folder.file("all.png"), all);
-  const json p = styled({"--style", "blue.png", "--style-weight", "0.75,0.5", "--content-mask", "left.png",
-                         "--content-mask", "right.png", "--style-mask", "all.png", "--style-mask", "all.png",
-                         "--content-weight", "0.1", "--steps", "20"},
-                        "masked");
+  const json p = styled(
+      {"--style", "blue.png", "--style-weight", "0.75,0.5", "--content-mask", "left.png", "--content-mask", "right.png",
+       "--style-mask", "all.png", "--style-mask", "all.png", "--content-weight", "0.1", "--steps", "60"},
+      "masked");
   double weights[2] = {0, 0};
   for (const json& part : p.at("recipe").at("objectives")) {
     const std::string text = part.at("part");
@@ -167,13 +167,15 @@ TEST_F(CliTexture, TilesGiveTheSamePicture) {
   const json whole = styled({"--steps", "3", "--scales", "1"}, "whole");
   const json tiled = styled({"--steps", "3", "--scales", "1", "--tile", "64"}, "tiled");
   EXPECT_EQ(tiled.at("recipe").at("tile"), 64);
-  const double a = whole.at("objective"), b = tiled.at("objective");
-  EXPECT_NEAR(a, b, 0.05 * std::abs(a));
+  // Of one picture the statistics are the same but for borders of tiles; the courses of two runs then part a little.
+  const double before = whole.at("objective_start"), a = whole.at("objective");
+  EXPECT_NEAR(tiled.at("objective_start"), before, 0.02 * std::abs(before));
+  EXPECT_NEAR(tiled.at("objective"), a, 0.1 * std::abs(a));
   const Image x = written("whole", whole), y = written("tiled", tiled);
   ASSERT_EQ(y.width, 96);
   double difference = 0;
   for (size_t i = 0; i < x.pixels.size(); ++i) difference += std::abs(int{x.pixels[i]} - int{y.pixels[i]});
-  EXPECT_LT(difference / static_cast<double>(x.pixels.size()), 3);
+  EXPECT_LT(difference / static_cast<double>(x.pixels.size()), 12);
 }
 
 TEST_F(CliTexture, TotalVariationSmooths) {
@@ -205,17 +207,21 @@ TEST_F(CliTexture, RefusesWhatDoesNotFitAndWritesNothing) {
   refused({"texture", kModel}, 2, "texture: inputs is required (pellucid texture --help)");
   refused({"texture", "none.onnx", "red.png"}, 3, "none.onnx: cannot be opened: No such file or directory");
   refused({"style", kModel, "content.png"}, 2, "style: --style is required (pellucid style --help)");
-  refused({"style", kModel, "content.png", "--style", "none.png"}, 3, "none.png: cannot be opened: No such file or directory");
-  refused({"texture", kModel, "red.png", "broken.png"}, 3, "broken.png: not a picture");
+  refused({"style", kModel, "content.png", "--style", "none.png"}, 3,
+          "none.png: cannot open: No such file or directory");
+  refused({"texture", kModel, "red.png", "broken.png"}, 3,
+          "broken.png: not a picture in an accepted format; accepted are PNG, JPEG, BMP, GIF, WebP, TIFF, PNM");
   refused(with(style, {"--style-weight", "1,2"}), 2, "2 style weights for 1 styles");
   refused(with(style, {"--style-weight", "x"}), 2, "style-weight is 'x'; numbers >= 0 as 1 or 0.7,0.3 were expected");
   refused(with(style, {"--content-mask", "red.png"}), 2,
           "masks come in pairs, a --content-mask and a --style-mask for each of the 1 styles");
   refused(with(style, {"--content-mask", "wide.png", "--style-mask", "red.png"}), 2,
           "wide.png: the mask is 40x20; the picture is 48x48, and the mask must have its proportions");
-  refused(with(style, {"--layers", "no_such_layer"}), 2, "no layer");
-  refused(with(style, {"--layer-weights", "1"}), 2, "1 layer weights for");
-  refused(with(style, {"--color", "blue"}), 2, "color");
+  refused(with(style, {"--layers", "no_such_layer"}), 2,
+          "flower_single_6c.onnx: no layer 'no_such_layer' ('pellucid info' lists all 38)");
+  refused(with(style, {"--layer-weights", "1"}), 2,
+          "1 layer weights for 4 layers (stem.relu, block1.relu, block2.relu, block4.relu)");
+  refused(with(style, {"--color", "blue"}), 2, "color is 'blue'; one of style, luminance, match was expected");
 }
 
 }  // namespace

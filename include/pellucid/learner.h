@@ -22,6 +22,9 @@ struct LearnerOptions {
   double beta1 = 0.9;       ///< Of Adam, as the next two.
   double beta2 = 0.999;
   double epsilon = 1e-8;
+  /// Gradients longer than this, of all weights together, are shortened to it; 0: none are. Pascanu, Mikolov, Bengio.
+  /// "On the difficulty of training recurrent neural networks". ICML 2013.
+  double longest_gradient = 0;
   /// Initializers that stay as they are, by name; empty: none. Running statistics are never trained.
   std::function<bool(const std::string& name)> frozen;
 };

@@ -9,8 +9,8 @@
 
 namespace pellucid {
 
-/// Whether the first argument of these verbs is a picture by its name (or a folder, or a pattern), so that the model was
-/// left out and "texture-encoder", the shipped one, is meant.
+/// Whether the first argument of these verbs is a picture by its name (or a folder, or a pattern), so that the model
+/// was left out and "texture-encoder", the shipped one, is meant.
 bool is_picture_argument(const std::string& argument);
 
 /// Which statistics of which layers make a texture, for both verbs.

@@ -175,10 +175,10 @@ struct SynthesisContext {
 };
 
 struct SynthesisResult {
-  Tensor image;  ///< [B,3,H,W] float32 in display range, not stretched; values may leave 0..1 where the
-                 ///< parameterization allows it.
-  Tensor best;   ///< The one with the best untransformed objective, likewise.
-  Tensor start;  ///< What the run began with.
+  Tensor image;       ///< [B,3,H,W] float32 in display range, not stretched; values may leave 0..1 where the
+                      ///< parameterization allows it.
+  Tensor best;        ///< The one with the best untransformed objective, likewise.
+  Tensor start;       ///< What the run began with.
   Tensor unfinished;  ///< What the optimizer reached: `image` before the recipe's `finish`.
   SynthesisTrace trace;
   std::vector<double> objective_start, objective;    ///< Untransformed, per picture: of `start` and `unfinished`.

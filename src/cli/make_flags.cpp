@@ -152,8 +152,8 @@ int print_made_pictures(const MakeResult& result, const MakeOptions& make, const
                     p.image_file + (p.notes.empty() ? "" : "  (" + printable(p.notes.front(), 200) + ")")});
   }
   for (const std::string& film : result.film_files) std::cout << "film: " << printable(film) << "\n";
-  std::cout << table_of_what_is_there({"  made large", "recipe", "start", "end", "finished", "probability", "rank", "s", "picture"},
-                                      rows);
+  std::cout << table_of_what_is_there(
+      {"  made large", "recipe", "start", "end", "finished", "probability", "rank", "s", "picture"}, rows);
   for (const MadePicture& p : result.pictures) {
     std::vector<std::vector<std::string>> measures;
     for (const Measure& m : p.measures) {

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "support/compare.h"
@@ -22,7 +23,8 @@ struct Judge {
     return score(*studio.objective(text), activations);
   }
   static Tensor score(const Objective& objective, const Tensor& activations) {
-    const Values values{{objective.layers().front(), activations}};
+    Values values;
+    for (const ValueId layer : objective.layers()) values[layer] = activations;
     return objective.score({values, activations, {}});
   }
   Studio studio;
@@ -173,7 +175,9 @@ TEST(Objective, CountsPicturesApart) {
         info.id == "portilla-simoncelli") {
       continue;
     }
-    const auto part = judge.studio.objective(info.id + ":layer=c");
+    const bool reads_layer = std::any_of(info.params.begin(), info.params.end(),
+                                         [](const ParamSpec& param) { return param.name == "layer"; });
+    const auto part = judge.studio.objective(info.id + (reads_layer ? ":layer=c" : ""));
     const Tensor all = Judge::score(*part, a);
     for (int64_t b = 0; b < 3; ++b) {
       EXPECT_NEAR(all[b].item<double>(), Judge::score(*part, a.narrow(0, b, 1)).item<double>(), 1e-9) << info.id;

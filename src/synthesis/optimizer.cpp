@@ -224,6 +224,7 @@ class Lbfgs final : public Optimizer {
   void keep_within(Bounds bounds) override { bounds_ = std::move(bounds); }
 
   void step(TensorList& variables, const LossAndGradients& here, const StepInfo&, const LossClosure& closure) override {
+    if (at_rest_ && same(here.gradients, last_gradients_)) return;
     remember(variables, here.gradients);
     TensorList direction = descent(variables, here.gradients);
     Trial start{0, dot(here.gradients, direction), here};
@@ -242,6 +243,7 @@ class Lbfgs final : public Optimizer {
       t.slope = dot(t.at.gradients, without(outward(there, direction), direction));
       return t;
     });
+    at_rest_ = found.length == 0 && moves_.empty();
     if (found.length == 0) forget();
     const TensorList to = kept(moved(variables, direction, found.length));
     for (size_t i = 0; i < variables.size(); ++i) variables[i].copy_(to[i]);
@@ -278,6 +280,10 @@ class Lbfgs final : public Optimizer {
     changes_.clear();
   }
 
+  static bool same(const TensorList& a, const TensorList& b) {
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                      [](const Tensor& x, const Tensor& y) { return at::equal(x, y); });
+  }
   static bool curved(double size, const TensorList& change) { return size > 1e-10 * dot(change, change); }
 
   void remember(const TensorList& variables, const TensorList& gradients) {
@@ -385,6 +391,7 @@ class Lbfgs final : public Optimizer {
   Bounds bounds_;
   std::deque<TensorList> moves_, changes_;
   TensorList last_variables_, last_gradients_;
+  bool at_rest_ = false;  ///< Not even along the gradient was anything lower found.
 };
 
 }  // namespace

@@ -138,34 +138,31 @@ void describe(V& visit, FourierParams& p) {
 /// A spectrum, scaled so that every frequency gets a comparable step.
 class Fourier final : public Parameterization {
  public:
-  Fourier(const PartScope&, const FourierParams& p) : p_(p) {}
+  Fourier(const PartScope& scope, const FourierParams& p) : p_(p) {
+    const Tensor fy = at::fft_fftfreq(scope.height, 1.0, at::kDouble).view({-1, 1});
+    const Tensor fx = at::arange(scope.width / 2 + 1, at::kDouble) / static_cast<double>(scope.width);
+    const double least = 1.0 / static_cast<double>(std::max(scope.width, scope.height));
+    const double root = std::sqrt(static_cast<double>(scope.width * scope.height));
+    const Tensor f = at::sqrt(fy.square() + fx.square()).clamp_min(least);
+    scale_ = (root / f.pow(p_.decay)).unsqueeze(-1).to(scope.gray().options());
+  }
   TensorList begin(const PartScope& scope, const at::Generator& generator) const override {
     return {p_.sd * drawn_normal({scope.batch, 3, scope.height, scope.width / 2 + 1, 2}, generator, scope)};
   }
-  TensorList encode(const PartScope& scope, const Tensor& image) const override {
+  TensorList encode(const PartScope&, const Tensor& image) const override {
     const Tensor z = stored_from_display(image, p_.decorrelate, p_.range);
-    const Tensor spectrum = at::fft_rfft2(4 * z, c10::nullopt, {-2, -1}, "backward") / scale(scope, z);
-    return {at::view_as_real(spectrum).contiguous()};
+    const Tensor spectrum = at::fft_rfft2(4 * z, c10::nullopt, {-2, -1}, "backward");
+    return {(at::view_as_real(spectrum) / scale_).contiguous()};
   }
   Tensor decode(const PartScope& scope, const TensorList& variables) const override {
-    const Tensor spectrum = at::view_as_complex(variables.front()) * scale(scope, variables.front());
+    const Tensor spectrum = at::view_as_complex(variables.front() * scale_);
     const Tensor z = at::fft_irfft2(spectrum, at::IntArrayRef{scope.height, scope.width}, {-2, -1}, "backward") / 4;
     return display_from_stored(z, p_.decorrelate, p_.range);
   }
 
  private:
-  /// [h, w/2 + 1]: sqrt(w h) / max(f, 1 / max(w, h))^decay.
-  Tensor scale(const PartScope& scope, const Tensor& like) const {
-    const Tensor fy = at::fft_fftfreq(scope.height, 1.0, at::kDouble).view({-1, 1});
-    const Tensor fx = at::arange(scope.width / 2 + 1, at::kDouble) / static_cast<double>(scope.width);
-    const Tensor f = at::sqrt(fy.square() + fx.square());
-    const double least = 1.0 / static_cast<double>(std::max(scope.width, scope.height));
-    const double root = std::sqrt(static_cast<double>(scope.width * scope.height));
-    return (root / f.clamp_min(least).pow(p_.decay))
-        .to(at::TensorOptions(at::toRealValueType(like.scalar_type())).device(like.device()));
-  }
-
   FourierParams p_;
+  Tensor scale_;  ///< [h, w/2 + 1, 1]: sqrt(w h) / max(f, 1 / max(w, h))^decay.
 };
 
 // ---------------------------------------------------------------------------------------------------------------------

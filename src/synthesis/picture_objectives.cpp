@@ -121,12 +121,13 @@ class Guide final : public LayerObjective {
 }  // namespace
 
 std::vector<PartEntry<Objective>> picture_objectives() {
-  return {loss_entry<Match, PictureParams>("match", "Likeness to a picture's activations: inversion.", kMahendran2015),
-          part_entry<Objective, Caricature, PictureParams>("caricature", "A picture's activations, exaggerated.",
-                                                           kOlah2017),
-          part_entry<Objective, Guide, PictureParams>("guide", "What a second picture has that fits best.",
-                                                      kMordvintsev2015),
-          loss_entry<Content, PictureParams>("content", "Mean squared likeness to a picture's activations.", kGatys2016)};
+  return {
+      loss_entry<Match, PictureParams>("match", "Likeness to a picture's activations: inversion.", kMahendran2015),
+      part_entry<Objective, Caricature, PictureParams>("caricature", "A picture's activations, exaggerated.",
+                                                       kOlah2017),
+      part_entry<Objective, Guide, PictureParams>("guide", "What a second picture has that fits best.",
+                                                  kMordvintsev2015),
+      loss_entry<Content, PictureParams>("content", "Mean squared likeness to a picture's activations.", kGatys2016)};
 }
 
 }  // namespace pellucid

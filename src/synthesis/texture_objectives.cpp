@@ -191,13 +191,13 @@ class HistogramLoss final : public Objective {
 }  // namespace
 
 std::vector<PartEntry<Objective>> texture_objectives() {
-  return {loss_entry<Gram, StyleParams>("gram", "Likeness of Gram matrices: texture and style.", kGatys2015),
-          loss_entry<Statistics, StyleParams>("statistics", "Likeness of channels' means and deviations: style.",
-                                              kHuang2017),
-          loss_entry<HistogramLoss, HistogramParams>("histogram", "Likeness of color histograms: texture.",
-                                                     kRisser2017),
-          loss_entry<Wavelets, WaveletParams>(
-              "portilla-simoncelli", "Likeness of wavelet statistics: texture without a network.", kPortilla2000)};
+  return {
+      loss_entry<Gram, StyleParams>("gram", "Likeness of Gram matrices: texture and style.", kGatys2015),
+      loss_entry<Statistics, StyleParams>("statistics", "Likeness of channels' means and deviations: style.",
+                                          kHuang2017),
+      loss_entry<HistogramLoss, HistogramParams>("histogram", "Likeness of color histograms: texture.", kRisser2017),
+      loss_entry<Wavelets, WaveletParams>("portilla-simoncelli",
+                                          "Likeness of wavelet statistics: texture without a network.", kPortilla2000)};
 }
 
 }  // namespace pellucid

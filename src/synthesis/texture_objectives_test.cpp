@@ -185,5 +185,23 @@ TEST(Wavelets, AreZeroForThePictureItself) {
                      });
 }
 
+// Values 0, 0.2, 0.6 and 1 in another order want 0.1, 0.3, 0.5 and 0.9, of variance 0.0875; the other channels agree.
+TEST(Histogram, IsTheDistanceOfSortedValues) {
+  Judge judge(2);
+  const Tensor rest = doubles({0.1, 0.2, 0.3, 0.4}, {1, 2, 2}).expand({2, 2, 2});
+  const auto picture = [&](const Tensor& red) { return at::cat({red.view({1, 2, 2}), rest}).unsqueeze(0); };
+  judge.studio.context.pictures["style"] = picture(doubles({0.5, 0.9, 0.1, 0.3}, {4}));
+  const double variance = (0.0875 + 2 * 0.0125) / 3, error = (0.01 + 0.01 + 0.01 + 0.01) / 12;
+  const at::AutoGradMode record(true);
+  const Tensor image = picture(doubles({0.6, 0, 1, 0.2}, {4})).requires_grad_(true);
+  const Tensor score = judge.score("histogram", image);
+  EXPECT_NEAR(score.item<double>(), -error / variance, 1e-6);
+  score.sum().backward();
+  EXPECT_TRUE(
+      within(image.grad()[0][0].flatten() * variance * 12 / 2, doubles({-0.1, 0.1, -0.1, 0.1}, {4}), {1e-6, 1e-6}));
+  // What agrees, in any order.
+  EXPECT_NEAR(judge.score("histogram", judge.studio.context.pictures["style"].flip(2)).item<double>(), 0, 1e-12);
+}
+
 }  // namespace
 }  // namespace pellucid

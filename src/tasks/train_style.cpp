@@ -196,16 +196,16 @@ class StyleTraining {
     const FeatureLosses::Features features = losses_.of(made), wanted = still(style);
     TensorList grams;
     for (const Tensor& map : wanted.style) grams.push_back(gram_matrices(map));
-    // Colors are measured by themselves, since the encoder holds them only by the way. Logarithms, since relative to a
-    // style of hardly any contrast everything is far away.
+    // Logarithms, since relative to a picture of hardly any contrast everything is far away. Colors are measured by
+    // themselves, since the encoder holds them only by the way.
     const Tensor style_error =
         FeatureLosses::style_loss(features, grams).log1p().mean() + statistics_error(made, style).log1p().mean();
     const auto first = [&](const Tensor& x) { return x.narrow(0, 0, same); };
     Tensor identity = at::zeros({});
     for (size_t i = 0; i < wanted.style.size(); ++i) {
-      identity = identity + relative_error(first(features.style[i]), first(wanted.style[i])).mean();
+      identity = identity + relative_error(first(features.style[i]), first(wanted.style[i])).log1p().mean();
     }
-    return {relative_error(features.content, values.at(mixed).detach()).mean(), style_error,
+    return {relative_error(features.content, values.at(mixed).detach()).log1p().mean(), style_error,
             (first(made) - first(content)).square().mean(), identity / static_cast<double>(wanted.style.size())};
   }
 
@@ -360,6 +360,8 @@ TrainStyleResult train_style(const TrainStyleRequest& request,
   LearnerOptions options;
   options.optimizer = LearnerOptions::Optimizer::kAdam;
   options.frozen = [](const std::string& name) { return !is_style_weight(name); };
+  // A style of hardly any contrast now and then has a gradient that would throw everything over.
+  if (request.kind == Kind::kArbitrary) options.longest_gradient = 1;
   Learner learner(initial, options);
   TrainStyleResult result;
   const std::string checkpoint = request.output + kCheckpointEnding;

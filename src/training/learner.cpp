@@ -25,6 +25,20 @@ std::set<ValueId> running_statistics(const Graph& graph) {
   return ids;
 }
 
+/// Shortens all of them together.
+void shorten(TensorList& gradients, double longest) {
+  double squares = 0;
+  for (const Tensor& g : gradients) {
+    if (g.defined()) squares += g.square().sum(at::kDouble).item<double>();
+  }
+  const double norm = std::sqrt(squares);
+  if (!std::isfinite(norm)) throw_failed("training: the gradient is not finite");
+  if (norm <= longest) return;
+  for (Tensor& g : gradients) {
+    if (g.defined()) g = g * (longest / norm);
+  }
+}
+
 /// Initializers that gradient descent changes.
 std::vector<ValueId> trained_values(const Graph& graph) {
   const std::set<ValueId> statistics = running_statistics(graph);
@@ -120,8 +134,9 @@ void Learner::step(const Tensor& loss, double rate) {
   }
   TensorList leaves;
   for (const auto& [id, leaf] : l.leaves) leaves.push_back(leaf);
-  const TensorList gradients = torch::autograd::grad({loss}, leaves, {}, c10::nullopt, false, /*allow_unused=*/true);
+  TensorList gradients = torch::autograd::grad({loss}, leaves, {}, c10::nullopt, false, /*allow_unused=*/true);
   const at::NoGradGuard no_grad;
+  if (l.options.longest_gradient > 0) shorten(gradients, l.options.longest_gradient);
   ++l.steps;
   size_t i = 0;
   for (auto& [id, leaf] : l.leaves) {

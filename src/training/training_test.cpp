@@ -240,6 +240,37 @@ TEST(Trainer, SaysWhenTheLossDiverges) {
       Error);
 }
 
+// f(x) = w x + v x with x = (3, 4): the gradient (3, 4, 3, 4), of length sqrt(50), is shortened as a whole.
+TEST(Learner, ShortensLongGradients) {
+  GraphBuilder b(13);
+  b.input("x", {1, 2});
+  b.constant("w", at::zeros({2, 1}));
+  b.constant("v", at::zeros({2, 1}));
+  b.node("MatMul", {"x", "w"}, {"first"});
+  b.node("MatMul", {"x", "v"}, {"second"});
+  b.node("Add", {"first", "second"}, {"y"});
+  b.output("y", Shape{1, 1});
+  LearnerOptions options;
+  options.momentum = 0;
+  options.longest_gradient = 1;
+  const Graph graph = b.finish();
+  const ValueId y = graph.outputs().front();
+  const auto moved = [&](const Tensor& x) {
+    Learner learner(graph, options);
+    learner.step(learner.forward({x}, {y}).at(y).sum(), 1);
+    const Graph now = learner.graph();
+    return at::cat({now.value(now.find("w")).constant, now.value(now.find("v")).constant}).flatten();
+  };
+  const Tensor x = at::tensor({3.0F, 4.0F}).view({1, 2});
+  const Tensor direction = at::cat({x, x}, 1).flatten() / std::sqrt(50.0);
+  EXPECT_LT((moved(x) + direction).abs().max().item<double>(), 1e-6);
+  // A short one stays.
+  EXPECT_LT((moved(x / 100) + at::cat({x, x}, 1).flatten() / 100).abs().max().item<double>(), 1e-7);
+  // The slope of a square root at 0.
+  Learner learner(graph, options);
+  EXPECT_THROW(learner.step(learner.forward({x}, {y}).at(y).sum().sqrt(), 1), Error);
+}
+
 // f(x) = w x with loss f: the gradient is x, and Adam's first step is the rate against its sign whatever its size.
 TEST(Learner, TakesAdamsFirstStepOfTheRate) {
   GraphBuilder b(13);
