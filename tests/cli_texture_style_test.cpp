@@ -1,4 +1,4 @@
-// `pellucid texture` and `pellucid style` from the command line.
+// `pellucid texture`, `style`, `stylize` and interpolation from the command line.
 
 #include <algorithm>
 #include <array>
@@ -192,6 +192,52 @@ TEST_F(CliTexture, TotalVariationSmooths) {
   const double much = variation(written("much", styled(with(quick, {"--tv", "30"}), "much")));
   EXPECT_LT(some, without);
   EXPECT_LT(much, 0.5 * some);
+}
+
+// Of styles that its training had not: nearer to them than the content is, and back to the content without.
+TEST_F(CliTexture, TheShippedNetworkTakesAnyPictureAsTheStyle) {
+  const std::string models = PELLUCID_SOURCE_DIR "/models/", flower = PELLUCID_SOURCE_DIR "/examples/flower.png";
+  const auto stylized = [&](const std::string& style, const Words& more) {
+    return good_json(with({"stylize", models + "style_any.onnx", flower, "--style", style, "--measure", "--measure-by",
+                           models + "texture_encoder.onnx", "-o", "any"},
+                          more));
+  };
+  for (const std::string style : {"red.png", "blue.png", "texture:mosaic:77"}) {
+    const json one = stylized(style, {}).at("pictures").at(0);
+    EXPECT_LT(one.at("style_loss"), 0.7 * one.at("style_loss_of_original").get<double>()) << style;
+    const double red = redness(decode_image(folder.file("any/flower.styled.png")));
+    if (style == "red.png") EXPECT_GT(red, 40);
+    if (style == "blue.png") EXPECT_LT(red, -40);
+  }
+  stylized("red.png", {"--alpha", "0"});
+  const Image back = decode_image(folder.file("any/flower.styled.png")), content = decode_image(flower);
+  double squares = 0;
+  for (size_t i = 0; i < back.pixels.size(); ++i) squares += std::pow(back.pixels[i] - content.pixels[i], 2);
+  EXPECT_LT(std::sqrt(squares / static_cast<double>(back.pixels.size())), 255 * 0.08);  // 22 dB
+}
+
+TEST_F(CliTexture, InterpolatesBetweenTwoClasses) {
+  const auto run = [&](const std::string& out, const Words& more) {
+    return good_json(with({"visualize", kModel, "-t", "0", "-t", "3", "--steps", "24", "--picture-size", "32", "-o", out},
+                          more));
+  };
+  const json all = run("between", {"--interpolate", "3"});
+  ASSERT_EQ(all.at("pictures").size(), 3u);
+  std::vector<Image> images;
+  for (const json& p : all.at("pictures")) images.push_back(written("between", p));
+  const auto distance = [](const Image& a, const Image& b) {
+    double sum = 0;
+    for (size_t i = 0; i < a.pixels.size(); ++i) sum += std::abs(a.pixels[i] - b.pixels[i]);
+    return sum / static_cast<double>(a.pixels.size());
+  };
+  // The middle one is nearer to both than they are to each other.
+  EXPECT_GT(distance(images[0], images[2]), 5);
+  EXPECT_LT(distance(images[0], images[1]), distance(images[0], images[2]));
+  EXPECT_LT(distance(images[1], images[2]), distance(images[0], images[2]));
+  bad({"visualize", kModel, "-t", "0", "--interpolate", "3", "-o", "no"}, 2,
+      "interpolate goes from one target, channel or direction to another; 1 are named");
+  bad({"visualize", kModel, "-t", "0", "-t", "1", "--interpolate", "1", "-o", "no"}, 2,
+      "interpolate must be an integer >= 2");
 }
 
 TEST_F(CliTexture, RefusesWhatDoesNotFitAndWritesNothing) {

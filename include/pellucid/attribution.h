@@ -12,6 +12,7 @@
 namespace pellucid {
 
 /// Everything a method works with: the network, the pictures, what is explained and where.
+/// Network, layers, card and progress are borrowed: they must live as long as the context.
 struct Context {
   const Network& network;
   const LayerTable& layers;

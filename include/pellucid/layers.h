@@ -44,10 +44,13 @@ class LayerTable {
   /// Shape of the graph's first input.
   const Shape& input_shape() const { return shape(input_values_.at(0)); }
 
-  /// The first output before a final Softmax, LogSoftmax or Sigmoid: scores are explained before they are squashed.
+  /// `output` before a final Softmax, LogSoftmax or Sigmoid: scores are explained before they are squashed.
   ValueId logits() const { return logits_; }
-  /// The graph's first output, squashed or not.
+  /// The graph's first output that holds numbers, not indices; but where that is a map which nothing squashes and a later
+  /// one holds a score per class, that one.
   ValueId output() const { return output_; }
+  /// The axis of `logits` that counts classes: 1, or 3 for maps [N,H,W,classes].
+  int64_t class_axis() const { return class_axis_; }
   /// The operator that was left out to get the logits ("Softmax"), or empty.
   const std::string& squashing() const { return squashing_; }
 
@@ -68,6 +71,7 @@ class LayerTable {
   [[noreturn]] void refuse_ambiguous(const std::string& name, const std::vector<ValueId>& found) const;
   void measure(const Graph& graph);
   void find_logits(const Graph& graph);
+  void step_before_squashing(const Graph& graph);
   void judge_cam(const Graph& graph);
 
   std::string file_;
@@ -77,6 +81,7 @@ class LayerTable {
   std::vector<ValueId> input_values_;
   ValueId logits_ = kNoValue;
   ValueId output_ = kNoValue;
+  int64_t class_axis_ = 1;
   ValueId cam_layer_ = kNoValue;
   std::string squashing_;
 };

@@ -70,7 +70,7 @@ std::vector<std::string> read_labels(const std::string& path);
 ///                          regressors (indices after the batch)
 ///   similarity             cosine to a reference embedding (set `reference`)
 ///   CLASS in X,Y,W,H       on a dense output, a class summed over a box in pixels of the model's input
-/// On a dense output [N,classes,H,W] a class means the sum of its logit over `mask` and `box` (default: where it wins).
+/// On a dense output [N,classes,H,W] (or [N,H,W,classes], see LayerTable::class_axis) a class means the sum of its logit over `mask` and `box` (default: where it wins).
 struct Target {
   enum class Kind { kRank, kClass, kDifference, kMeanDifference, kChannel, kUnit, kElement, kSimilarity };
   Kind kind = Kind::kRank;
@@ -129,6 +129,7 @@ class BoundTarget {
 
  private:
   Tensor class_scores(const Tensor& value) const;
+  Tensor classes_first(const Tensor& value) const;
   std::string describe(int64_t i, const ModelCard& card) const;
 
   Target target_;
@@ -139,6 +140,7 @@ class BoundTarget {
   Tensor masks_;  ///< [N,H,W], for dense outputs
   bool dense_ = false;
   bool binary_ = false;
+  bool classes_last_ = false;
   bool sigmoid_ = false;  ///< The model squashes each logit by itself (multi-label).
   std::vector<std::string> descriptions_;
 };

@@ -32,6 +32,8 @@ std::function<int(TerminalProgress&)> setup_visualize(CLI::App& app, GlobalOptio
       ->type_name("FILE")
       ->group("How");
   add_integer(app, "--count", request->count, 1, 1000, "Pictures of each, from different seeds")->group("How");
+  add_integer(app, "--interpolate", request->interpolate, 0, 64, "So many pictures from the first of two to the second")
+      ->group("How");
   add_integer(app, "--diversity", request->diversity, 1, 64, "So many pictures of each, unlike one another")
       ->group("How");
   app.add_option("--diversity-layer", request->diversity_layer, "Where they are to be unlike (default auto)")

@@ -40,6 +40,24 @@ ReceptiveField merged(const ReceptiveField& a, const ReceptiveField& b) {
   return field;
 }
 
+/// Labels, ranks, shapes or truth values instead of numbers.
+bool holds_indices(const Graph& graph, ValueId id) {
+  const Node* node = graph.producer_of(id);
+  while (node && is_any(node->op, {"Identity", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Transpose"})) {
+    id = node->inputs[0];
+    node = graph.producer_of(id);
+  }
+  if (!node) return false;
+  if (node->op == "TopK") return node->outputs.size() > 1 && node->outputs[1] == id;
+  if (node->op == "Cast") {
+    constexpr int64_t kFloat = 1, kHalf = 10, kDouble = 11, kBFloat16 = 16;
+    const int64_t to = node->integer("to", kFloat);
+    return to != kFloat && to != kHalf && to != kDouble && to != kBFloat16;
+  }
+  return is_any(node->op, {"ArgMax", "ArgMin", "Shape", "Size", "NonZero", "NonMaxSuppression", "Equal", "Greater",
+                           "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Xor", "Not", "IsNaN", "IsInf"});
+}
+
 }  // namespace
 
 LayerTable::LayerTable(const Network& network, const std::vector<Shape>& input_shapes) : file_(network.graph().name) {
@@ -71,7 +89,7 @@ LayerTable::LayerTable(const Network& network, const std::vector<Shape>& input_s
 
 const LayerInfo& LayerTable::layer(ValueId id) const {
   const int64_t index = layer_of_value_.at(static_cast<size_t>(id));
-  if (index < 0) throw_usage(file_ + ": value " + std::to_string(id) + " is not a layer");
+  if (index < 0) throw_usage(file_ + ": the input is the picture itself, not a layer of the network; name a layer");
   return layers_[static_cast<size_t>(index)];
 }
 
@@ -165,8 +183,37 @@ void LayerTable::measure(const Graph& graph) {
 }
 
 void LayerTable::find_logits(const Graph& graph) {
-  output_ = graph.outputs().front();
+  const auto numbers = std::find_if(graph.outputs().begin(), graph.outputs().end(),
+                                    [&](ValueId id) { return !holds_indices(graph, id); });
+  output_ = numbers == graph.outputs().end() ? graph.outputs().front() : *numbers;
+  step_before_squashing(graph);
+  if (squashing_.empty() && is_spatial(shape(output_))) {
+    const auto scores = std::find_if(numbers, graph.outputs().end(), [&](ValueId id) {
+      const Shape& s = shape(id);
+      return !holds_indices(graph, id) && (s.size() == 2 || (s.size() == 4 && !is_spatial(s))) && s[1] > 1;
+    });
+    if (scores != graph.outputs().end()) {
+      output_ = *scores;
+      step_before_squashing(graph);
+    }
+  }
+  if (!is_spatial(shape(logits_))) return;
+  // Maps whose classes lie last: the file says so by what normalizes them, or by having put them there.
+  const Node* made = graph.producer_of(logits_);
+  const Node* squash = nullptr;
+  for (const Node& node : graph.nodes()) {
+    if (node.op == squashing_ && node.inputs[0] == logits_) squash = &node;
+  }
+  const bool last_squashed = squash && squash->op != "Sigmoid" &&
+                             (squash->integer("axis", squash->opset >= 13 ? -1 : 1) + 4) % 4 == 3;
+  const bool put_last =
+      made && made->op == "Transpose" && made->integers("perm") == std::vector<int64_t>{0, 2, 3, 1};
+  if (last_squashed || put_last) class_axis_ = 3;
+}
+
+void LayerTable::step_before_squashing(const Graph& graph) {
   logits_ = output_;
+  squashing_.clear();
   const Node* node = graph.producer_of(output_);
   while (node && is_any(node->op, {"Identity", "Dropout", "Flatten", "Reshape", "Squeeze", "Cast"})) {
     const Node* before = graph.producer_of(node->inputs[0]);

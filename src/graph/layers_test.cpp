@@ -163,6 +163,52 @@ TEST(LayerTable, LooksBehindAFinalSquashing) {
   EXPECT_EQ(named().layers.squashing(), "");
 }
 
+// Labels that come before the probabilities are not taken for scores; nor is a map of features that comes first.
+TEST(LayerTable, TakesTheOutputThatHoldsScores) {
+  const auto with_outputs = [](const std::vector<std::string>& names) {
+    LayerBuilder b(1, {-1, 3, 8, 8});
+    b.conv("c1", "x", 4);
+    b.node("GlobalAveragePool", "pool", {"c1"});
+    b.node("Flatten", "flat", {"pool"});
+    b.gemm_with("scores", "flat", b.random.normal({3, 4}));
+    b.graph.node("ArgMax", {"scores"}, {"label"}, {{"axis", int64_t{1}}});
+    b.graph.node("Softmax", {"scores"}, {"squashed"});
+    for (size_t i = 0; i + 1 < names.size(); ++i) b.graph.output(names[i]);
+    return Explainer(b.finish(names.back()), at::zeros({1, 3, 8, 8}));
+  };
+  const auto taken = [&](const std::vector<std::string>& names) {
+    const Explainer n = with_outputs(names);
+    return n.network.graph().value(n.layers.output()).name;
+  };
+  EXPECT_EQ(taken({"label", "squashed"}), "squashed");
+  EXPECT_EQ(taken({"c1", "scores"}), "scores");
+  EXPECT_EQ(taken({"scores", "c1"}), "scores");
+  EXPECT_EQ(taken({"c1"}), "c1");
+  EXPECT_EQ(taken({"label"}), "label");
+  const Explainer n = with_outputs({"label", "squashed"});
+  EXPECT_EQ(n.layers.squashing(), "Softmax");
+  EXPECT_EQ(n.network.graph().value(n.layers.logits()).name, "scores");
+}
+
+// [N,H,W,classes], said by the axis of the Softmax or by a final Transpose.
+TEST(LayerTable, FindsClassesThatLieLast) {
+  const auto axis = [](const std::string& squash, int64_t softmax_axis, bool transpose) {
+    LayerBuilder b(1, {-1, 3, 8, 8}, 13);
+    b.conv("c1", "x", 5);
+    if (transpose) b.graph.node("Transpose", {"c1"}, {"last"}, {{"perm", std::vector<int64_t>{0, 2, 3, 1}}});
+    const std::string scores = transpose ? "last" : "c1";
+    if (squash == "Softmax") b.graph.node(squash, {scores}, {"out"}, {{"axis", softmax_axis}});
+    if (squash == "Sigmoid") b.graph.node(squash, {scores}, {"out"});
+    return Explainer(b.finish(squash.empty() ? scores : "out"), at::zeros({1, 3, 8, 8})).layers.class_axis();
+  };
+  EXPECT_EQ(axis("Softmax", -1, true), 3);
+  EXPECT_EQ(axis("Softmax", 3, true), 3);
+  EXPECT_EQ(axis("Sigmoid", 0, true), 3);
+  EXPECT_EQ(axis("", 0, true), 3);
+  EXPECT_EQ(axis("Softmax", 1, false), 1);
+  EXPECT_EQ(axis("", 0, false), 1);
+}
+
 TEST(LayerTable, SaysWhenNoLayerSuits) {
   LayerBuilder b(1, {-1, 3, 8, 8});
   b.node("Flatten", "flat", {"x"});

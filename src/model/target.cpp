@@ -7,6 +7,7 @@
 #include "pellucid/error.h"
 #include "pellucid/model.h"
 #include "pellucid/text.h"
+#include "model/class_scores.h"
 
 namespace pellucid {
 
@@ -224,9 +225,21 @@ ValueId target_value(const Target& target, const LayerTable& layers, const Graph
   }
 }
 
+Tensor paired_scores(const Tensor& scores) { return scores.size(1) == 1 ? at::cat({-scores, scores}, 1) : scores; }
+
+Tensor class_probabilities(const Tensor& scores, bool sigmoid) {
+  if (sigmoid || scores.size(1) == 1) return at::sigmoid(paired_scores(scores));
+  return at::softmax(scores, 1);
+}
+
+Tensor log_class_probabilities(const Tensor& scores, bool sigmoid) {
+  if (sigmoid || scores.size(1) == 1) return at::log_sigmoid(paired_scores(scores));
+  return at::log_softmax(scores, 1);
+}
+
 BoundTarget::BoundTarget(const Target& target, const LayerTable& layers, const ModelCard& card, ValueId id,
-                         const Tensor& value)
-    : target_(target), value_(id), count_(value.dim() ? value.size(0) : 1), sigmoid_(layers.squashing() == "Sigmoid") {
+                         const Tensor& given)
+    : target_(target), value_(id), count_(given.dim() ? given.size(0) : 1), sigmoid_(layers.squashing() == "Sigmoid") {
   using Kind = Target::Kind;
   const bool is_class = target.kind == Kind::kRank || target.kind == Kind::kClass || target.kind == Kind::kDifference ||
                         target.kind == Kind::kMeanDifference;
@@ -234,15 +247,15 @@ BoundTarget::BoundTarget(const Target& target, const LayerTable& layers, const M
     if (target.kind == Kind::kSimilarity) {
       if (!target.reference.defined()) throw_usage("target 'similarity' needs a reference picture");
     } else {
-      const size_t rank = static_cast<size_t>(value.dim());
+      const size_t rank = static_cast<size_t>(given.dim());
       const bool fits = target.kind == Kind::kChannel ? rank >= 2 : target.position.size() == rank - 1;
       if (!fits)
         throw_usage("target '" + printable(target.text) + "' does not fit a value of shape " +
-                    shape_text(value.sizes()));
+                    shape_text(given.sizes()));
       for (size_t i = 0; i < target.position.size(); ++i) {
-        if (target.position[i] >= value.size(static_cast<int64_t>(i) + 1)) {
+        if (target.position[i] >= given.size(static_cast<int64_t>(i) + 1)) {
           throw_usage("target '" + printable(target.text) + "': index " + std::to_string(target.position[i]) +
-                      " is beyond the value's shape " + shape_text(value.sizes()));
+                      " is beyond the value's shape " + shape_text(given.sizes()));
         }
       }
     }
@@ -250,6 +263,12 @@ BoundTarget::BoundTarget(const Target& target, const LayerTable& layers, const M
     return;
   }
   at::NoGradGuard no_grad;
+  if (!given.is_floating_point()) {
+    throw_unsupported("target '" + printable(target.text) +
+                      "': the output holds whole numbers, not a score per class that could be explained");
+  }
+  classes_last_ = given.dim() == 4 && layers.class_axis() == 3;
+  const Tensor value = classes_first(given);
   dense_ = value.dim() == 4 && value.size(2) * value.size(3) > 1;
   if (value.dim() < 2 || (value.dim() > 2 && !dense_ && value.numel() != value.size(0) * value.size(1))) {
     throw_usage("target '" + printable(target.text) + "': the output has shape " + shape_text(value.sizes()) +
@@ -274,8 +293,7 @@ BoundTarget::BoundTarget(const Target& target, const LayerTable& layers, const M
         }(),
         1);
   } else {
-    scores = value.flatten(1);
-    if (binary_) scores = at::cat({-scores, scores}, 1);
+    scores = paired_scores(value.flatten(1));
   }
   const auto classes_for = [&](const std::string& name, int64_t rank) {
     if (rank == 0) return at::full({count_}, class_from_name(name, card, num_classes), at::kLong);
@@ -358,9 +376,13 @@ BoundTarget BoundTarget::mirrored() const {
 
 /// [N, classes]: logits as they are; a single logit s stands for the pair (-s, s); dense logits are summed over the
 /// mask.
-Tensor BoundTarget::class_scores(const Tensor& value) const {
-  Tensor scores = dense_ ? (value * masks_.unsqueeze(1).to(value.scalar_type())).sum({2, 3}) : value.flatten(1);
-  return binary_ ? at::cat({-scores, scores}, 1) : scores;
+Tensor BoundTarget::class_scores(const Tensor& given) const {
+  const Tensor value = classes_first(given);
+  return paired_scores(dense_ ? (value * masks_.unsqueeze(1).to(value.scalar_type())).sum({2, 3}) : value.flatten(1));
+}
+
+Tensor BoundTarget::classes_first(const Tensor& value) const {
+  return classes_last_ ? value.permute({0, 3, 1, 2}) : value;
 }
 
 Tensor BoundTarget::score(const Tensor& value) const {
@@ -394,34 +416,22 @@ Tensor BoundTarget::seed(const Tensor& value) const {
   return torch::autograd::grad({score(leaf).sum()}, {leaf})[0];
 }
 
-Tensor BoundTarget::probability(const Tensor& value) const {
+Tensor BoundTarget::probability(const Tensor& given) const {
   if (!classes_.defined()) return {};
-  const Tensor index = classes_.to(value.device()).unsqueeze(1);
-  if ((binary_ || sigmoid_) && !dense_) {
-    const Tensor p = at::sigmoid(value.flatten(1));
-    return (binary_ ? at::cat({1 - p, p}, 1) : p).gather(1, index).squeeze(1);
-  }
-  if (dense_) {
-    const Tensor p = binary_    ? at::cat({1 - at::sigmoid(value), at::sigmoid(value)}, 1)
-                     : sigmoid_ ? at::sigmoid(value)
-                                : at::softmax(value, 1);
-    const Tensor m = masks_.to(value.scalar_type());
-    const Tensor map =
-        p.gather(1, index.view({-1, 1, 1, 1}).expand({value.size(0), 1, value.size(2), value.size(3)})).squeeze(1);
-    return (map * m).sum({1, 2}) / m.sum({1, 2});
-  }
-  return at::softmax(value.flatten(1), 1).gather(1, index).squeeze(1);
+  const Tensor value = classes_first(given), index = classes_.to(value.device()).unsqueeze(1);
+  if (!dense_) return class_probabilities(value.flatten(1), sigmoid_).gather(1, index).squeeze(1);
+  const Tensor p = class_probabilities(value, sigmoid_);
+  const Tensor m = masks_.to(value.scalar_type());
+  const Tensor map =
+      p.gather(1, index.view({-1, 1, 1, 1}).expand({value.size(0), 1, value.size(2), value.size(3)})).squeeze(1);
+  return (map * m).sum({1, 2}) / m.sum({1, 2});
 }
 
 Tensor BoundTarget::log_probability(const Tensor& value) const {
   if (!classes_.defined()) return {};
   if (dense_) return probability(value).log();
   const Tensor index = classes_.to(value.device()).unsqueeze(1);
-  const Tensor z = value.flatten(1);
-  const Tensor p = binary_    ? at::log_sigmoid(at::cat({-z, z}, 1))
-                   : sigmoid_ ? at::log_sigmoid(z)
-                              : at::log_softmax(z, 1);
-  return p.gather(1, index).squeeze(1);
+  return log_class_probabilities(value.flatten(1), sigmoid_).gather(1, index).squeeze(1);
 }
 
 }  // namespace pellucid

@@ -150,6 +150,37 @@ TEST(Target, DenseOutputsAreSummedOverAMask) {
                [&] { all_zero.context("1"); });
 }
 
+// The same scores with the classes last have the same answers.
+TEST(Target, DenseClassesMayLieLast) {
+  const Tensor x = doubles({1, 2, 7, 8, 0, 9, /**/ 3, 4, 5, 6, 1, 1}, {1, 2, 3, 2});
+  const auto network = [&](bool last) {
+    LayerBuilder b(1, {-1, 2, 3, 2});
+    b.node("Identity", "dense", {"x"});
+    if (last) b.graph.node("Transpose", {"dense"}, {"last"}, {{"perm", std::vector<int64_t>{0, 2, 3, 1}}});
+    return Explainer(b.finish(last ? "last" : "dense"), x);
+  };
+  const Explainer first = network(false), last = network(true);
+  for (const std::string text : {"top1", "0", "1", "1 vs 0", "mean:1", "probability:1", "0 in 0,1,2,2"}) {
+    EXPECT_TRUE(within(score(last, text), score(first, text), kExact)) << text;
+    const BoundTarget a = first.context(text).target, b = last.context(text).target;
+    EXPECT_EQ(b.class_index(0), a.class_index(0));
+    EXPECT_TRUE(within(b.probability(last.value(b.value())), a.probability(x), kExact)) << text;
+    EXPECT_TRUE(within(b.seed(last.value(b.value())).permute({0, 3, 1, 2}), a.seed(x), kExact)) << text;
+  }
+  expect_error(ErrorKind::kUsage, "target: class 2 does not exist; the model has classes 0 to 1",
+               [&] { last.context("2"); });
+}
+
+TEST(Target, RefusesWholeNumbers) {
+  LayerBuilder b(1, {-1, 2, 1, 1});
+  b.node("Flatten", "flat", {"x"});
+  b.graph.node("ArgMax", {"flat"}, {"label"}, {{"axis", int64_t{1}}});
+  const Explainer n(b.finish("label"), doubles({1, 2}, {1, 2, 1, 1}));
+  expect_error(ErrorKind::kUnsupported,
+               "target 'top1': the output holds whole numbers, not a score per class that could be explained",
+               [&] { n.context("top1"); });
+}
+
 // Output 4x4 over an input of 4x4, so that positions are pixels.
 TEST(Target, BoxesSumADenseClass) {
   LayerBuilder b(1, {-1, 2, 4, 4});

@@ -155,9 +155,12 @@ class Fourier final : public Parameterization {
     return {(at::view_as_real(spectrum) / scale_).contiguous()};
   }
   Tensor decode(const PartScope& scope, const TensorList& variables) const override {
-    const Tensor spectrum = at::view_as_complex(variables.front() * scale_);
-    const Tensor z = at::fft_irfft2(spectrum, at::IntArrayRef{scope.height, scope.width}, {-2, -1}, "backward") / 4;
-    return display_from_stored(z, p_.decorrelate, p_.range);
+    return display_from_stored(stored(scope, variables.front()), p_.decorrelate, p_.range);
+  }
+  /// What a spectrum stands for, before colors and range.
+  Tensor stored(const PartScope& scope, const Tensor& variable) const {
+    const Tensor spectrum = at::view_as_complex(variable * scale_);
+    return at::fft_irfft2(spectrum, at::IntArrayRef{scope.height, scope.width}, {-2, -1}, "backward") / 4;
   }
 
  private:
@@ -220,13 +223,84 @@ class Pyramid final : public Parameterization {
   PyramidParams p_;
 };
 
+// ---------------------------------------------------------------------------------------------------------------------
+
+struct SharedParams {
+  double sd = 0.01;
+  int64_t levels = 4;
+  double decay = 1;
+  bool decorrelate = true;
+  std::string range = "sigmoid";
+};
+template <class V>
+void describe(V& visit, SharedParams& p) {
+  visit("sd", p.sd, between(0, 10), "Standard deviation of spectra and levels at a random start.");
+  visit("levels", p.levels, integer_between(1, 12), "Pictures in common, of a half, a quarter, ... of the size.");
+  visit("decay", p.decay, between(0, 4), "Power of the frequency that amplitudes fall with.");
+  visit("decorrelate", p.decorrelate, Flag{}, "Store colors by what varies together in photographs.");
+  visit("range", p.range, one_of({"sigmoid", "clip"}), "How values are kept in display range.");
+}
+
+/// Each picture is a spectrum of its own and small pictures that all have in common; from an eighth of the size on there
+/// are also two, of which the first picture has one, the last the other, and those between a mixture.
+class Shared final : public Parameterization {
+ public:
+  Shared(const PartScope& scope, const SharedParams& p)
+      : p_(p), own_(scope, {p.sd, p.decay, p.decorrelate, p.range}), batch_(scope.batch) {}
+  TensorList begin(const PartScope& scope, const at::Generator& generator) const override {
+    TensorList variables = own_.begin(scope, generator);
+    for (int64_t level = 1; level <= p_.levels; ++level) {
+      for (const int64_t count : counts(level)) {
+        variables.push_back(p_.sd *
+                            drawn_normal({count, 3, side(scope.height, level), side(scope.width, level)}, generator, scope));
+      }
+    }
+    return variables;
+  }
+  /// All of it is the pictures' own.
+  TensorList encode(const PartScope& scope, const Tensor& image) const override {
+    TensorList variables = own_.encode(scope, image);
+    for (int64_t level = 1; level <= p_.levels; ++level) {
+      for (const int64_t count : counts(level)) {
+        variables.push_back(
+            at::zeros({count, 3, side(scope.height, level), side(scope.width, level)}, variables.front().options()));
+      }
+    }
+    return variables;
+  }
+  Tensor decode(const PartScope& scope, const TensorList& variables) const override {
+    Tensor z = own_.stored(scope, variables.front());
+    for (size_t i = 1; i < variables.size(); ++i) {
+      Tensor level = variables[i];
+      if (level.size(0) == 2) {
+        const Tensor share = at::linspace(0, 1, batch_, level.options()).view({-1, 1, 1, 1});
+        level = level.narrow(0, 0, 1) * (1 - share) + level.narrow(0, 1, 1) * share;
+      }
+      z = z + at::upsample_bilinear2d(level, {scope.height, scope.width}, /*align_corners=*/false);
+    }
+    return display_from_stored(z, p_.decorrelate, p_.range);
+  }
+
+ private:
+  std::vector<int64_t> counts(int64_t level) const {
+    return level >= 3 && batch_ > 1 ? std::vector<int64_t>{1, 2} : std::vector<int64_t>{1};
+  }
+  static int64_t side(int64_t full, int64_t level) { return std::max<int64_t>(1, full >> level); }
+
+  SharedParams p_;
+  Fourier own_;
+  int64_t batch_;
+};
+
 }  // namespace
 
 std::vector<PartEntry<Parameterization>> picture_parameterizations() {
   return {part_entry<Parameterization, Fourier, FourierParams>(
               "fourier", "A spectrum scaled as photographs' are; colors decorrelated.", kOlah2017),
           part_entry<Parameterization, Pixels, PixelParams>("pixels", "The picture itself."),
-          part_entry<Parameterization, Pyramid, PyramidParams>("pyramid", "A sum of pictures of falling size.")};
+          part_entry<Parameterization, Pyramid, PyramidParams>("pyramid", "A sum of pictures of falling size."),
+          part_entry<Parameterization, Shared, SharedParams>(
+              "shared", "Spectra, and small pictures that a batch has in common.", kMordvintsev2018)};
 }
 
 }  // namespace pellucid

@@ -174,5 +174,53 @@ TEST(FourierPhase, KeepsMagnitudes) {
   }
 }
 
+// A spectrum of zeros leaves what pictures have in common: levels of one value, and from an eighth on two that the first
+// and the last picture have and the one between takes in halves.
+TEST(Shared, PicturesHaveLevelsInCommon) {
+  const Studio studio(test::identity_graph(), 16, test::plain_card(), PixelUnit::kDisplay, 3);
+  const auto part = studio.parameterization("shared:decorrelate=false,levels=3");
+  TensorList variables = part->encode(studio.scope, at::full({3, 3, 16, 16}, 0.5, at::kDouble));
+  ASSERT_EQ(variables.size(), 5u);
+  EXPECT_EQ(variables[1].sizes(), (Shape{1, 3, 8, 8}));
+  EXPECT_EQ(variables[3].sizes(), (Shape{1, 3, 2, 2}));
+  EXPECT_EQ(variables[4].sizes(), (Shape{2, 3, 2, 2}));
+  variables[2].fill_(0.25);
+  variables[4][0].fill_(1);
+  variables[4][1].fill_(-1);
+  const Tensor z = at::logit(part->decode(studio.scope, variables));
+  const double expected[] = {1.25, 0.25, -0.75};
+  for (int64_t b = 0; b < 3; ++b) {
+    EXPECT_LT((z[b] - expected[b]).abs().max().item<double>(), 1e-12) << b;
+  }
+}
+
+TEST(Shared, TakesPicturesAsTheyAre) {
+  Random random(6);
+  const Studio studio(test::identity_graph(), 12, test::plain_card(), PixelUnit::kDisplay, 2);
+  const auto part = studio.parameterization("shared");
+  const Tensor image = random.uniform({2, 3, 12, 12}) * 0.9 + 0.05;
+  EXPECT_TRUE(within(part->decode(studio.scope, part->encode(studio.scope, image)), image, {1e-10, 1e-10}));
+}
+
+// One layer of one number: u = w x + v y + b, t = atan(u), color = sigmoid(a t / 0.67 + c t^2 / 0.6 + d).
+TEST(Cppn, IsTheFormulaOfCoordinates) {
+  const Studio studio(test::identity_graph(), 5);
+  const auto part = studio.parameterization("cppn:layers=1,channels=1");
+  const TensorList start = part->begin(studio.scope, generator(1));
+  ASSERT_EQ(start.size(), 4u);
+  EXPECT_TRUE(within(part->decode(studio.scope, start), at::full({1, 3, 5, 5}, 0.5, at::kDouble), {1e-15, 1e-15}));
+  const TensorList variables{doubles({0.8, -0.3}, {1, 1, 2}), doubles({0.2}, {1, 1, 1}),
+                             doubles({1, 0, 0, 1, 0.5, -2}, {1, 3, 2}), doubles({0, 0.1, -0.4}, {1, 3, 1})};
+  const Tensor image = part->decode(studio.scope, variables);
+  for (const auto& [row, column] : {std::pair{0, 0}, std::pair{1, 4}, std::pair{3, 2}}) {
+    const double x = std::sqrt(3.0) * (column - 2) / 2, y = std::sqrt(3.0) * (row - 2) / 2;
+    const double t = std::atan(0.8 * x - 0.3 * y + 0.2), a = t / 0.67, c = t * t / 0.6;
+    const double u[] = {a, c + 0.1, 0.5 * a - 2 * c - 0.4};
+    for (int64_t k = 0; k < 3; ++k) {
+      EXPECT_NEAR(image[0][k][row][column].item<double>(), 1 / (1 + std::exp(-u[k])), 1e-12);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace pellucid

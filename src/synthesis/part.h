@@ -183,6 +183,7 @@ std::vector<PartEntry<Objective>> picture_objectives();
 std::vector<PartEntry<Objective>> texture_objectives();
 std::vector<PartEntry<Objective>> batch_objectives();
 std::vector<PartEntry<Parameterization>> picture_parameterizations();
+std::vector<PartEntry<Parameterization>> network_parameterizations();
 std::vector<PartEntry<Parameterization>> delta_parameterizations();
 std::vector<PartEntry<Parameterization>> latent_parameterizations();
 std::vector<PartEntry<Transformation>> geometric_transformations();

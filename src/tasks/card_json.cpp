@@ -142,10 +142,16 @@ Json card_json(const ModelCard& card) {
   return json;
 }
 
-ModelCard card_from_json(const std::string& text, const std::string& name, const std::string& folder) {
+ModelCard card_from_json(const std::string& text, const std::string& name, const std::string& folder,
+                         const ModelCard& guess) {
   const Json json = parsed_json(text, name, "a card", 8);
   Reader reader(json, name);
   ModelCard card;
+  bool values = false;
+  for (const char* key : {"preset", "scale", "mean", "std", "channel_order"}) {
+    values = values || reader.find(key) != nullptr;
+  }
+  if (!values) card = guess;
   std::string preset;
   if (reader.string("preset", preset) && preset != "custom") {
     try {
@@ -154,6 +160,10 @@ ModelCard card_from_json(const std::string& text, const std::string& name, const
       throw_invalid(name + ": " + e.what());
     }
   }
+  card.channels_first = guess.channels_first;
+  card.labels_file = guess.labels_file;
+  // A size of its own comes with a margin of its own.
+  if (reader.find("width") || reader.find("height")) card.resize_to = 0;
   constexpr int64_t kLargest = 16384;
   reader.integer("width", card.width, 0, kLargest);
   reader.integer("height", card.height, 0, kLargest);
@@ -192,10 +202,10 @@ void save_card(const ModelCard& card, const std::string& path) {
   write_file_atomically(path, json_text(card_json(card)) + "\n");
 }
 
-ModelCard load_card(const std::string& path) {
+ModelCard load_card(const std::string& path, const ModelCard& guess) {
   const std::filesystem::path p = std::filesystem::u8path(path);
   const std::string folder = p.has_parent_path() ? p.parent_path().string() : ".";
-  return card_from_json(read_file(path, int64_t{16} << 20), printable(p.filename().string()), folder);
+  return card_from_json(read_file(path, int64_t{16} << 20), printable(p.filename().string()), folder, guess);
 }
 
 std::string json_text(const nlohmann::ordered_json& json, int indent) {

@@ -37,6 +37,25 @@ TEST(CardJson, FieldsChangeThePresetTheyStartFrom) {
   EXPECT_EQ(card.std, preset.std);
 }
 
+// A card that adds labels or a layer leaves the preprocessing that the model's file states.
+TEST(CardJson, WhatIsLeftOutIsGuessed) {
+  ModelCard guess = card_from_preset("cifar10");
+  guess.width = guess.height = 32;
+  guess.channels_first = false;
+  guess.labels_file = "labels.txt";
+  const ModelCard labels = card_from_json(R"({"labels": ["a"]})", "c.json", ".", guess);
+  EXPECT_EQ(labels.mean, guess.mean);
+  EXPECT_EQ(labels.scale, guess.scale);
+  EXPECT_EQ(labels.labels, std::vector<std::string>{"a"});
+  EXPECT_FALSE(labels.channels_first);
+  // Preprocessing that is given is not mixed with what was guessed.
+  const ModelCard own = card_from_json(R"({"mean": [1, 2, 3]})", "c.json", ".", guess);
+  EXPECT_EQ(own.scale, 1);
+  EXPECT_EQ(own.std, std::vector<double>{1});
+  EXPECT_EQ(own.labels_file, "labels.txt");
+  EXPECT_EQ(card_from_json(R"({"preset": "imagenet"})", "c.json", ".", guess).mean, card_from_preset("imagenet").mean);
+}
+
 TEST(CardJson, SavedCardIsReadBack) {
   const test::TemporaryFolder folder;
   ModelCard card = card_from_preset("cifar10");

@@ -157,9 +157,10 @@ class Explainer {
     const Shape& shape = table.shape(target_value(target, table, model_.network.graph()));
     if (target.kind == Target::Kind::kSimilarity && !request_.reference.empty()) target.reference = reference();
     if (!names_class(target) || shape.size() < 2) return;
-    const int64_t num_classes = shape[1] == 1 ? 2 : shape[1];
+    const int64_t scores = shape[static_cast<size_t>(shape.size() == 4 ? table.class_axis() : 1)];
+    const int64_t num_classes = scores == 1 ? 2 : scores;
     if (!target.name.empty()) class_from_name(target.name, model_.card, num_classes);
-    if (!looks_like_picture(shape)) return;
+    if (!looks_like_picture(shape, table.class_axis() == 3)) return;
     const std::string what = printable(model_.network.graph().name) + ": its output " + shape_text(shape) +
                              " is as large as the input and has the channels of a picture";
     if (target.name.empty()) {
@@ -171,10 +172,11 @@ class Explainer {
   }
 
   /// Networks that make pictures out of pictures (style, restoration) have a dense output as segmenters do.
-  bool looks_like_picture(const Shape& output) const {
-    const bool first = model_.card.channels_first;
-    return output.size() == 4 && output[1] == 3 && model_.card.labels.empty() &&
-           output[2] == table_shape_[first ? 2 : 1] && output[3] == table_shape_[first ? 3 : 2] && output[2] > 1;
+  bool looks_like_picture(const Shape& output, bool channels_last) const {
+    if (output.size() != 4 || !model_.card.labels.empty()) return false;
+    const size_t in = model_.card.channels_first ? 2 : 1, out = channels_last ? 1 : 2;
+    return output[channels_last ? 3 : 1] == 3 && output[out] == table_shape_[in] &&
+           output[out + 1] == table_shape_[in + 1] && output[out] > 1;
   }
 
   Tensor reference() {
@@ -256,6 +258,8 @@ class Explainer {
     const LayerTable& table = *shared_table;
     check_wishes(table);
     const Tensor logits = computing([&] { return finite_scores(input, table); });
+    const std::string output = output_note(table, model_.network.graph());
+    if (!output.empty()) add_note(result_.notes, output);
     if (!table.squashing().empty()) add_note(result_.notes, "scores are taken before the final " + table.squashing());
 
     const auto classes = top_classes(logits, model_, table, 5);

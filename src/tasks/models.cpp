@@ -5,6 +5,7 @@
 #include "pellucid/files.h"
 #include "pellucid/tasks.h"
 #include "pellucid/text.h"
+#include "model/class_scores.h"
 #include "tasks/card_json.h"
 #include "tasks/run_model.h"
 
@@ -14,6 +15,15 @@ namespace fs = std::filesystem;
 
 std::string LoadedModel::hash() const { return sha256_file(path); }
 
+/// What a card does not say; nothing where no guess fits the model.
+static ModelCard guess_for_card(const Graph& graph) {
+  try {
+    return guess_card(graph);
+  } catch (const Error&) {
+    return {};
+  }
+}
+
 LoadedModel load_model(const ModelOptions& options) {
   const fs::path path = fs::u8path(options.path);
   Graph graph = load_onnx(options.path);
@@ -22,15 +32,17 @@ LoadedModel load_model(const ModelOptions& options) {
   fs::path beside = path;
   beside.replace_extension(".json");
   std::string card_file = options.card;
+  const ModelCard guess = guess_for_card(graph);
   if (!options.card.empty()) {
-    card = load_card(options.card);
+    card = load_card(options.card, guess);
     card.notes.push_back("card " + printable(options.card));
   } else if (!options.preset.empty()) {
     card = card_from_preset(options.preset);
+    card.labels_file = guess.labels_file;
     card.notes.push_back("preset " + options.preset);
   } else if (path.extension() == ".onnx" && fs::is_regular_file(beside, ec)) {
     card_file = beside.string();
-    card = load_card(card_file);
+    card = load_card(card_file, guess);
     card.notes.push_back("card " + printable(beside.filename().string()) + " beside the model");
   } else {
     card = guess_card(graph);
@@ -84,6 +96,19 @@ Tensor mask_tensor(const Image& mask) {
   return t.gt(127);
 }
 
+std::string output_note(const LayerTable& layers, const Graph& graph) {
+  const std::string name = "'" + printable(graph.value(layers.output()).name) + "'";
+  const Shape& shape = layers.shape(layers.logits());
+  if (shape.size() == 4 && shape[2] * shape[3] > 1) {
+    return "the output " + name + " is a map of scores " + shape_text(shape) + " with " +
+           std::to_string(shape[static_cast<size_t>(layers.class_axis())]) + " classes; a class is summed over an area";
+  }
+  if (layers.output() == graph.outputs().front()) return {};
+  std::vector<std::string> names;
+  for (const ValueId id : graph.outputs()) names.push_back(printable(graph.value(id).name));
+  return "the scores are those of the output " + name + " (outputs are " + join(names, ", ") + ")";
+}
+
 std::string score_problem(const Tensor& scores) {
   return !scores.is_floating_point() || at::isfinite(scores).all().item<bool>() ? std::string()
                                                                                 : "the network's scores are not finite";
@@ -93,15 +118,12 @@ std::vector<std::vector<Prediction>> top_classes(const Tensor& logits, const Loa
                                                  const LayerTable& layers, int64_t k) {
   std::vector<std::vector<Prediction>> result;
   // Scores per class only; dense and other outputs have no ranking worth printing.
-  if (logits.dim() < 2 || logits.numel() != logits.size(0) * logits.size(1)) {
+  if (!logits.is_floating_point() || logits.dim() < 2 || logits.numel() != logits.size(0) * logits.size(1)) {
     result.resize(static_cast<size_t>(logits.dim() ? logits.size(0) : 1));
     return result;
   }
-  Tensor scores = logits.flatten(1).to(at::kCPU).to(at::kDouble);
-  const bool binary = scores.size(1) == 1;
-  if (binary) scores = at::cat({-scores, scores}, 1);
-  const bool sigmoid = binary || layers.squashing() == "Sigmoid";
-  const Tensor probabilities = binary ? at::sigmoid(scores) : sigmoid ? at::sigmoid(scores) : at::softmax(scores, 1);
+  const Tensor raw = logits.flatten(1).to(at::kCPU).to(at::kDouble), scores = paired_scores(raw);
+  const Tensor probabilities = class_probabilities(raw, layers.squashing() == "Sigmoid");
   const auto [values, indices] = scores.topk(std::min<int64_t>(k, scores.size(1)), 1);
   for (int64_t i = 0; i < scores.size(0); ++i) {
     std::vector<Prediction> row;

@@ -252,7 +252,8 @@ Recipe PictureMaker::recipe(const NamedRecipe& named) const {
 int64_t PictureMaker::num_classes() const {
   const Shape& shape = layers_.shape(layers_.logits());
   if (shape.size() < 2) throw_usage(printable(model_.network.graph().name) + ": its output is not one score per class");
-  return shape[1] == 1 ? 2 : shape[1];
+  const int64_t scores = shape[static_cast<size_t>(shape.size() == 4 ? layers_.class_axis() : 1)];
+  return scores == 1 ? 2 : scores;
 }
 
 std::string PictureMaker::file(const std::string& name) const {

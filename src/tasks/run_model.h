@@ -16,6 +16,9 @@ Tensor batch_of(const std::vector<const Picture*>& pictures, const Network& netw
 /// Where a mask picture is above 127, bool [H,W].
 Tensor mask_tensor(const Image& mask);
 
+/// What a user should know about which of the model's outputs is explained; empty where there is nothing to say.
+std::string output_note(const LayerTable& layers, const Graph& graph);
+
 /// What is wrong with a picture's scores: "the network's scores are not finite"; empty when nothing is.
 std::string score_problem(const Tensor& scores);
 

@@ -173,6 +173,10 @@ class Planner {
       for (const Wish& wish : wishes) diverse(wish, chosen);
       return std::move(jobs_);
     }
+    if (request_.interpolate > 0) {
+      between(wishes, chosen);
+      return std::move(jobs_);
+    }
     std::vector<Single> singles;
     for (const Wish& wish : wishes) {
       for (const double sign : signs()) {
@@ -284,6 +288,34 @@ class Planner {
     }
   }
 
+  /// One batch, each picture about a mixture of two wishes.
+  void between(const std::vector<Wish>& wishes, const WeightedRecipe& chosen) {
+    if (wishes.size() != 2) {
+      throw_usage("interpolate goes from one target, channel or direction to another; " +
+                  std::to_string(wishes.size()) + " are named");
+    }
+    PictureJob job = job_for(chosen.recipe);
+    if (job.recipe.parameterization == "fourier") job.recipe.parameterization = "shared";
+    job.recipe.batch = request_.interpolate;
+    job.recipe.objectives.clear();
+    for (int64_t b = 0; b < request_.interpolate; ++b) {
+      const double share = static_cast<double>(b) / static_cast<double>(request_.interpolate - 1);
+      const double shares[] = {1 - share, share};
+      for (size_t w = 0; w < 2; ++w) {
+        if (shares[w] > 0) job.recipe.objectives.push_back({shares[w] * chosen.weight, wishes[w].objective, b});
+      }
+      const std::string percent = std::to_string(std::lround(100 * share)) + " %";
+      job.batch.push_back({unique(wishes[0].name + ".to." + wishes[1].name + "." + std::to_string(b)),
+                           b == 0                            ? wishes[0].title
+                           : b + 1 == request_.interpolate ? wishes[1].title
+                                                             : percent + " of " + wishes[1].title,
+                           share == 0 ? wishes[0].class_index : share == 1 ? wishes[1].class_index : -1});
+    }
+    job.title = wishes[0].title + " to " + wishes[1].title;
+    job.name = unique(wishes[0].name + ".to." + wishes[1].name + ".batch");
+    jobs_.push_back(std::move(job));
+  }
+
   /// A fifth of what the objective reaches in a short run without, over what the pictures then have in common.
   double measured_weight(const PictureJob& job, double weight) const {
     Recipe pilot = job.recipe;
@@ -314,6 +346,10 @@ MakeResult visualize(const VisualizeRequest& request, Progress* progress) {
   if (request.diversity < 1) throw_usage("diversity must be an integer >= 1");
   if (request.diversity > 1 && (request.ladder || request.count > 1)) {
     throw_usage("diversity is a batch of its own; it does not go with the ladder or a count");
+  }
+  if (request.interpolate == 1 || request.interpolate < 0) throw_usage("interpolate must be an integer >= 2");
+  if (request.interpolate > 1 && (request.ladder || request.count > 1 || request.diversity > 1 || request.negative)) {
+    throw_usage("interpolate is a batch of its own; it does not go with ladder, count, diversity or negative");
   }
   const bool from_file =
       request.make.recipe.size() > 5 && request.make.recipe.compare(request.make.recipe.size() - 5, 5, ".json") == 0;
