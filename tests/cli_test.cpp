@@ -834,6 +834,27 @@ TEST_F(Cli, GrayAndChannelsLastModelsAreExplained) {
   }
 }
 
+// A model that takes pixels as integers: raw ones, and no gradient in front of its Cast.
+TEST_F(Cli, ModelsOfIntegerPixelsAreExplained) {
+  OnnxModel m;
+  m.input("x", {-1, 3, 16, 16}, onnx::TensorProto::UINT8);
+  m.node("Cast", {"x"}, {"real"}, "cast").integer("to", onnx::TensorProto::FLOAT);
+  m.floats("w", {2, 3, 1, 1}, {1, 0, 0, 0, 1, 0}).floats("v", {2, 2}, {1, 0, 0, 1});
+  m.node("Conv", {"real", "w"}, {"c"}, "conv");
+  m.node("Relu", {"c"}, {"map"}, "relu");
+  m.node("GlobalAveragePool", {"map"}, {"pool"}, "gap");
+  m.node("Flatten", {"pool"}, {"flat"}, "flatten");
+  m.node("MatMul", {"flat", "v"}, {"logits"}, "fc");
+  m.output("logits");
+  folder.write("pixels.onnx", m.bytes());
+  picture("p.png", 16);
+  good({"predict", "pixels.onnx", "p.png"});
+  good({"explain", "pixels.onnx", "p.png", "-o", "o", "-m", "eigen-cam,grad-cam,occlusion"});
+  bad({"explain", "pixels.onnx", "p.png", "-m", "saliency"}, 4,
+      "saliency: the network's input 'x' is not floating point, so no gradient reaches it; class activation maps and "
+      "perturbation methods need none");
+}
+
 // Channel means of the picture are the two logits of the identity-like model: preprocessing decides them.
 TEST_F(Cli, PresetDecidesThePreprocessing) {
   OnnxModel m;

@@ -812,7 +812,7 @@ TEST_F(GraphStructure, ManyPathsAreWalkedOnce) {
 
 TEST_F(GraphStructure, ControlFlowIsUnsupportedHoweverDeep) {
   OnnxModel m;
-  m.input("x", {4}, P::BOOL).output("y");
+  m.input("x", {4}, P::BOOL).output("y").output("z");
   auto loop = m.node("Loop", {"trips", "x"}, {"z"}, "loop");
   loop.attribute("body", onnx::AttributeProto::GRAPH)->mutable_g();
   m.weight("trips", {}, P::INT64).add_int64_data(kHuge);
@@ -873,7 +873,8 @@ TEST_F(GraphStructure, InputsThatAreNotTensors) {
 
 TEST_F(OperatorSets, EverythingUnsupportedIsListedAtOnce) {
   OnnxModel m;
-  m.import("com.example", 2).input("x", {4}).output("y");
+  m.import("com.example", 2).input("x", {4});
+  for (const char* name : {"y", "a", "b", "c", "d", "e"}) m.output(name);
   m.node("Relu", {"x"}, {"y"}, "fine");
   m.node("NonMaxSuppression", {"x"}, {"a"}, "nms");
   m.node("FancyOp", {"x"}, {"b"}, "fancy0");
@@ -887,11 +888,34 @@ TEST_F(OperatorSets, EverythingUnsupportedIsListedAtOnce) {
       "supported, 5 of 6 nodes; 'pellucid info --ops' lists what is");
 }
 
+// What no output needs may be anything, whatever it reads and whatever reads it.
+TEST_F(OperatorSets, DeadCodeNeedsNoSupport) {
+  const auto model = [] {
+    OnnxModel m;
+    m.input("x", {4}).output("y");
+    m.node("Abs", {"odd"}, {"behind"}, "before its producer");
+    m.node("Relu", {"x"}, {"y"}, "fine");
+    m.node("Loop", {"nowhere"}, {"odd"}, "loop").attribute("body", onnx::AttributeProto::GRAPH)->mutable_g();
+    return m;
+  };
+  const Graph graph = parse(model());
+  EXPECT_EQ(graph.nodes().size(), 1u);
+  EXPECT_EQ(graph.find("odd"), kNoValue);
+  auto needed = model();
+  needed.output("behind");
+  expect_rejected(needed, kUnsupported,
+                  "bad.onnx: op Loop (opset 13) ('loop') is not supported, 1 of 3 nodes; 'pellucid info --ops' lists "
+                  "what is");
+}
+
 TEST_F(OperatorSets, TheListOfUnsupportedOpsHasAnEnd) {
   OnnxModel m;
   m.input("x", {4}).output("y");
   m.node("Relu", {"x"}, {"y"}, "fine");
-  for (int i = 0; i < 10'000; ++i) m.node("Op" + std::to_string(i), {"x"}, {"v" + std::to_string(i)});
+  for (int i = 0; i < 10'000; ++i) {
+    m.node("Op" + std::to_string(i), {"x"}, {"v" + std::to_string(i)});
+    m.output("v" + std::to_string(i));
+  }
   try {
     parse(m);
     FAIL() << "accepted";

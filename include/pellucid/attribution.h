@@ -66,7 +66,13 @@ struct Paper {
   int year;
 };
 
-enum MethodNeed : unsigned { kNeedsTarget = 1, kNeedsLayer = 2, kNeedsBaseline = 4, kNeedsGradient = 8 };
+enum MethodNeed : unsigned {
+  kNeedsTarget = 1,
+  kNeedsLayer = 2,
+  kNeedsBaseline = 4,
+  kNeedsGradient = 8,
+  kNeedsInputGradient = 16  ///< The gradient goes down to the input, which must be floating point.
+};
 enum MethodProperty : unsigned {
   kComplete = 1,          ///< Attributions sum to the difference of scores, up to the reported gap.
   kNonNegative = 2,       ///< The map is never negative.

@@ -144,7 +144,8 @@ struct LoadOptions {
 
 /// Reads an ONNX file: opset 7 and later, IR version 3 and later, weights inside the file or in external files below
 /// the model's folder. Throws Error(kInvalidInput) for a damaged or hostile file and Error(kUnsupported) for what
-/// Pellucid does not have, listing every unsupported operator at once.
+/// Pellucid does not have, listing every unsupported operator that an output needs at once; those of dead code are left
+/// out of the graph.
 Graph load_onnx(const std::string& path, const LoadOptions& options = {});
 /// The same from memory; external weights are refused.
 Graph parse_onnx(std::string_view bytes, const std::string& name, const LoadOptions& options = {});

@@ -35,8 +35,8 @@ struct LayerInfo {
 /// the logits are. Built once per (network, input shape).
 class LayerTable {
  public:
-  /// Throws what Network::shapes throws.
-  LayerTable(const Network& network, const std::vector<Shape>& input_shapes);
+  /// Throws what Network::shapes throws, and Error(kUnsupported) for a network that takes batches of another size only.
+  LayerTable(const Network& network, const std::vector<Shape>& input_shapes, const Progress* progress = nullptr);
 
   const std::vector<LayerInfo>& layers() const { return layers_; }
   const Shape& shape(ValueId id) const { return shapes_.at(static_cast<size_t>(id)); }
@@ -69,7 +69,7 @@ class LayerTable {
  private:
   std::vector<ValueId> matches(const std::string& name) const;
   [[noreturn]] void refuse_ambiguous(const std::string& name, const std::vector<ValueId>& found) const;
-  void measure(const Graph& graph);
+  void measure(const Graph& graph, const Values& integers);
   void find_logits(const Graph& graph);
   void step_before_squashing(const Graph& graph);
   void judge_cam(const Graph& graph);

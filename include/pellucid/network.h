@@ -98,15 +98,17 @@ class Network {
   at::ScalarType dtype() const;
 
   /// Runs forward without gradients. `inputs` follow graph().inputs(); an entry may be undefined when `request.from`
-  /// makes it unnecessary. Throws Error naming the node when an operator cannot work on what reaches it.
+  /// makes it unnecessary. Real numbers for an input of integers are rounded into its range. Throws Error naming the
+  /// node when an operator cannot work on what reaches it.
   Values run(const TensorList& inputs, const Request& request, const Progress* progress = nullptr) const;
 
   /// The graph's outputs for one input.
   TensorList run(const Tensor& input) const;
 
   /// The shape of every value for inputs of these shapes, by value id, found by running on zeros; {-1} for values that
-  /// the outputs do not need.
-  std::vector<Shape> shapes(const std::vector<Shape>& inputs) const;
+  /// the outputs do not need. `integers` receives the short lists of integers on the way: shapes, axes, pads.
+  std::vector<Shape> shapes(const std::vector<Shape>& inputs, const Progress* progress = nullptr,
+                            Values* integers = nullptr) const;
 
   /// Runs forward to `until` and keeps what is needed to walk back to `wrt`. Everything before `wrt` runs without
   /// record. `request.capture` are further values to keep for Tape::value; `request.edit` may name only values that do
@@ -125,9 +127,10 @@ class Network {
   /// `training.enabled`, BatchNormalization uses batch statistics and Dropout drops.
   Values run_with_autograd(const TensorList& inputs, const Request& request, TrainingMode training = {}) const;
 
-  /// Whether a batch gives each image the answer it would get alone. Models exported with a fixed batch of one may not;
-  /// for those `run` and `record` are called with one image at a time by `for_each_batch`. Decided once, on first use.
-  bool batches_safely() const;
+  /// Whether a batch gives each image the answer it would get alone. Models exported with a fixed batch, or with a
+  /// number where the batch should be in a Reshape, may not; those are run with one image at a time. Decided once, on
+  /// first use.
+  bool batches_safely(const Progress* progress = nullptr) const;
 
  private:
   struct Impl;
@@ -136,7 +139,8 @@ class Network {
   friend class IncrementalPasses;
 };
 
-/// What one recorded pass left behind. Nothing of it stays in the network. May be walked any number of times.
+/// What one recorded pass left behind. Nothing of it stays in the network, which it may outlive. May be walked any
+/// number of times.
 class Tape {
  public:
   Tape(Tape&&) noexcept;

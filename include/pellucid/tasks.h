@@ -237,7 +237,7 @@ struct ModelInfo {
   double flops = 0;
   std::string json;  ///< Everything, as --json prints it.
 };
-ModelInfo inspect(const LoadedModel& model);
+ModelInfo inspect(const LoadedModel& model, const Progress* progress = nullptr);
 
 /// What each part of a generated picture is worth to a network: the logit of the request's class less the logit when
 /// the part is deleted, in the order of the set's parts (the single-deletion score of Hesse, Schaub-Meyer, Roth, ICCV

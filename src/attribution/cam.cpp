@@ -299,7 +299,8 @@ Method grad_cam_plus_plus_method() {
 
 Method guided_grad_cam_method() {
   return make_cam<GuidedParams>("guided-grad-cam", "Guided Grad-CAM", "Guided backprop inside the Grad-CAM region.",
-                                papers::kSelvaraju2017, kNeedsTarget | kNeedsLayer | kNeedsGradient, kNonNegative,
+                                papers::kSelvaraju2017,
+                                kNeedsTarget | kNeedsLayer | kNeedsGradient | kNeedsInputGradient, kNonNegative,
                                 [](const Context& context, const GuidedParams& p, const CamOptions& options) {
                                   return guided_cam(context, p, options, grad_cam);
                                 });
@@ -308,7 +309,7 @@ Method guided_grad_cam_method() {
 Method guided_grad_cam_plus_plus_method() {
   return make_cam<GuidedParams>("guided-grad-cam++", "Guided Grad-CAM++",
                                 "Guided backprop inside the Grad-CAM++ region.", papers::kChattopadhyay2018,
-                                kNeedsTarget | kNeedsLayer | kNeedsGradient, kNonNegative,
+                                kNeedsTarget | kNeedsLayer | kNeedsGradient | kNeedsInputGradient, kNonNegative,
                                 [](const Context& context, const GuidedParams& p, const CamOptions& options) {
                                   return guided_cam(context, p, options, grad_cam_plus_plus);
                                 });

@@ -99,12 +99,12 @@ int64_t rows_that_fit(const Context& context, double numbers, int64_t limit) {
 }  // namespace
 
 int64_t rows_within_budget(const Context& context, ValueId at) {
-  if (!context.network.batches_safely()) return 1;
+  if (!context.network.batches_safely(context.progress)) return 1;
   return rows_that_fit(context, numbers_of_pass(context, {at}, {}).peak, 64);
 }
 
 int64_t rows_per_pass(const Context& context) {
-  return context.network.batches_safely() ? std::max<int64_t>(1, context.batch_size) : 1;
+  return context.network.batches_safely(context.progress) ? std::max<int64_t>(1, context.batch_size) : 1;
 }
 
 namespace {

@@ -108,7 +108,7 @@ Tensor psi(const Context& context, const FullGradParams& p, const Tensor& contri
 }
 
 int64_t images_per_pass(const Context& context, const std::vector<BiasSite>& sites) {
-  if (!context.network.batches_safely()) return 1;
+  if (!context.network.batches_safely(context.progress)) return 1;
   double elements = 0;
   for (const BiasSite& site : sites) {
     elements += static_cast<double>(c10::multiply_integers(context.layers.shape(site.value)));

@@ -70,6 +70,9 @@ const std::vector<Method>& methods() {
                              center_method(),
                              activation_mean_method()};
     std::set<std::string> ids;
+    for (Method& m : list) {
+      if ((m.needs & kNeedsGradient) && !(m.needs & kNeedsLayer)) m.needs |= kNeedsInputGradient;
+    }
     for (const Method& m : list) TORCH_INTERNAL_ASSERT(ids.insert(m.id).second, "two methods are named ", m.id);
     return list;
   }();
@@ -183,6 +186,13 @@ void note_blank_maps(const Method& method, const std::vector<double>& map_norms,
 
 Attribution attribute(const MethodCall& call, const Context& given) {
   at::NoGradGuard no_grad;
+  const GraphInput& declared = given.network.graph().inputs().front();
+  if ((call.method->needs & kNeedsInputGradient) && !at::isFloatingType(declared.type)) {
+    throw_unsupported(call.method->id + ": the network's input '" +
+                      printable(given.network.graph().value(declared.value).name) +
+                      "' is not floating point, so no gradient reaches it; class activation maps and perturbation "
+                      "methods need none");
+  }
   Context context = given;
   context.cam_layers.clear();
   for (const ValueId id : given.cam_layers) {  // a layer named twice is one layer

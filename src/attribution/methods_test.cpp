@@ -409,6 +409,41 @@ TEST_P(EveryMethod, WorksOnModelsForOnePicture) {
   }
 }
 
+// Pixels that enter as integers have no gradient; methods that need none at the input work as ever.
+TEST_P(EveryMethod, IntegerInputEndsTheGradientOnly) {
+  const auto graph = [](bool integers) {
+    LayerBuilder b(9, {-1, 3, 13, 12});
+    GraphBuilder g;
+    g.set_name("net");
+    g.input("x", {-1, 3, 13, 12}, integers ? at::kByte : at::kFloat);
+    g.node("Cast", {"x"}, {"real"}, {{"to", int64_t{1}}});
+    g.constant("w", b.random.normal({4, 3, 3, 3}));
+    g.node("Conv", {"real", "w"}, {"c1"}, {{"pads", std::vector<int64_t>{1, 1, 1, 1}}});
+    g.node("Relu", {"c1"}, {"map"});
+    g.node("GlobalAveragePool", {"map"}, {"pool"});
+    g.node("Flatten", {"pool"}, {"flat"});
+    g.constant("v", b.random.normal({4, 3}));
+    g.node("MatMul", {"flat", "v"}, {"logits"});
+    g.output("logits");
+    return g.finish();
+  };
+  const Tensor x = (Random(3).uniform({1, 3, 13, 12}) * 255).round();
+  const Explainer pixels(graph(true), x), real(graph(false), x);
+  if (call().method->needs & kNeedsInputGradient) {
+    expect_error(ErrorKind::kUnsupported,
+                 call().method->id +
+                     ": the network's input 'x' is not floating point, so no gradient reaches it; class activation "
+                     "maps and perturbation methods need none",
+                 [&] { pixels.explain(call().text(), "1", {"map"}); });
+    return;
+  }
+  const Attribution a = pixels.explain(call().text(), "1", {"map"});
+  EXPECT_TRUE(at::isfinite(a.map).all().item<bool>());
+  if ((call().method->needs & (kNeedsLayer | kNeedsBaseline)) != kNeedsLayer) return;  // in between they round
+  if (call().method->properties & kStochastic) return;
+  EXPECT_TRUE(within(a.map, real.explain(call().text(), "1", {"map"}).map, {1e-9, 1e-9}));
+}
+
 TEST_P(EveryMethod, ConstantAndDeadPicturesStayFinite) {
   for (const double level : {0.0, 1.0, -3.0}) {
     const Explainer n(residual_graph(), at::full({1, 3, 13, 12}, level, at::TensorOptions(at::kDouble)));

@@ -52,14 +52,14 @@ std::function<int(TerminalProgress&)> setup_info(CLI::App& app, GlobalOptions& g
   app.add_flag("--ops", *ops, "List the supported operators instead");
   app.add_flag("--markdown", *markdown, "With --ops: print the page that docs/onnx_support.md holds");
   add_model_flags(app, *model_options);
-  return [model_options, ops, markdown, &global](TerminalProgress&) {
+  return [model_options, ops, markdown, &global](TerminalProgress& progress) {
     if (*ops) {
       print_ops(global.json, *markdown);
       return 0;
     }
     if (model_options->path.empty()) throw_usage("info: a model file is needed (or --ops)");
     const LoadedModel model = load_model(*model_options);
-    const ModelInfo info = inspect(model);
+    const ModelInfo info = inspect(model, &progress);
     if (global.json) {
       std::cout << info.json << "\n";
       return 0;

@@ -34,13 +34,21 @@ struct Network::Impl {
     std::vector<Record>* records = nullptr;
     const Progress* progress = nullptr;
     std::vector<Shape>* shapes = nullptr;
+    Values* integers = nullptr;  ///< Receives short lists of integers.
   };
   /// The kept values of `plan`, by id.
   Values execute(const Plan& plan, const TensorList& inputs, const Request& request, const Pass& pass) const;
 
   Tensor prepared(const Tensor& t) const;  ///< On the device, in the dtype and memory format of the network.
+  /// The same for what is given as an input of the graph, of the type that it declares.
+  Tensor entering(const GraphInput& declared, const Tensor& t) const;
+  /// Whether a node fixes the size of the batch by a constant.
+  bool fixes_batch() const;
+  /// Whether the second of two random images gets the answer that it gets alone.
+  bool proves_batches(const Progress* progress) const;
 
-  Graph graph;
+  const std::shared_ptr<const Graph> shared_graph;  ///< Tapes and plans hold its nodes.
+  const Graph& graph;
   NetworkOptions options;
   at::Device device = at::kCPU;
   at::ScalarType promote = at::ScalarType::Undefined;

@@ -151,7 +151,8 @@ struct IncrementalPasses::Impl {
   Impl(const Network& network, const Tensor& clean, ValueId until, std::vector<Window> windows, const Options& given)
       : net(*network.impl_), target(until), changed(std::move(windows)), options(given) {
     if (!net.device.is_cpu() || !network.batches_safely() || clean.dim() != 4 || changed.empty() ||
-        net.graph.inputs().size() != 1 || until == net.graph.inputs()[0].value) {
+        net.graph.inputs().size() != 1 || until == net.graph.inputs()[0].value ||
+        !at::isFloatingType(net.graph.inputs()[0].type)) {
       return;
     }
     plan = net.plan_for(net.key_for({}, {until}, {}, false));

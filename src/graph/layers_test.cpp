@@ -299,6 +299,17 @@ TEST(ReceptiveField, IsTheFootprintOfAPosition) {
   const auto conv = [](LayerBuilder& b, const char* name, const char* from, int64_t kernel, int64_t stride) {
     b.conv_with(name, from, b.random.uniform({2, 2, kernel, kernel}) + 0.1, {}, {kernel, stride, 1, false});
   };
+  // Its starts are made by nodes, as exporters do.
+  const auto slice = [](LayerBuilder& b, const std::string& name, const std::string& from,
+                        const std::vector<int64_t>& axes, int64_t start, int64_t step) {
+    const auto list = [](int64_t a, int64_t c) { return at::tensor({a, c}, at::TensorOptions(at::kLong)); };
+    b.graph.node("Constant", {}, {name + ".half"}, {{"value", list(start, start)}});
+    b.graph.node("Identity", {name + ".half"}, {name + ".starts"});
+    b.graph.constant(name + ".ends", list(1000, 1000));
+    b.graph.constant(name + ".axes", list(axes[0], axes[1]));
+    b.graph.constant(name + ".steps", list(step, step));
+    b.graph.node("Slice", {from, name + ".starts", name + ".ends", name + ".axes", name + ".steps"}, {name});
+  };
   const Case cases[] = {
       {"3x3", [&](LayerBuilder& b) { conv(b, "y", "x", 3, 1); }},
       {"three of 3x3",
@@ -316,11 +327,38 @@ TEST(ReceptiveField, IsTheFootprintOfAPosition) {
          conv(b, "s", "x", 1, 2);
          b.node("Add", "y", {"a", "s"});
        }},
-      {"concat of 1x1 and 5x5", [&](LayerBuilder& b) {
+      {"concat of 1x1 and 5x5",
+       [&](LayerBuilder& b) {
          conv(b, "a", "x", 1, 1);
          conv(b, "s", "x", 5, 1);
          b.node("Concat", "k", {"a", "s"});
          b.pool("AveragePool", "y", "k", 3, 1);
+       }},
+      {"every third row from the second, 3x3",
+       [&](LayerBuilder& b) {
+         slice(b, "s", "x", {2, 3}, 1, 3);
+         conv(b, "y", "s", 3, 1);
+       }},
+      {"3x3, every second row from the back, 3x3",
+       [&](LayerBuilder& b) {
+         conv(b, "a", "x", 3, 1);
+         slice(b, "s", "a", {-2, -1}, -37, 2);
+         conv(b, "y", "s", 3, 1);
+       }},
+      {"space to depth, 3x3",
+       [&](LayerBuilder& b) {
+         conv(b, "a", "x", 3, 1);
+         b.graph.node("SpaceToDepth", {"a"}, {"d"}, {{"blocksize", int64_t{2}}});
+         b.conv_with("y", "d", b.random.uniform({2, 8, 3, 3}) + 0.1, {}, {3, 1, 1, false});
+       }},
+      {"channels last in between", [&](LayerBuilder& b) {
+         conv(b, "a", "x", 3, 1);
+         b.graph.node("Transpose", {"a"}, {"last"}, {{"perm", std::vector<int64_t>{0, 2, 3, 1}}});
+         slice(b, "s", "last", {1, 2}, 0, 2);
+         b.graph.constant("mix", b.random.uniform({2, 2}) + 0.1);
+         b.graph.node("MatMul", {"s", "mix"}, {"mixed"});
+         b.graph.node("Transpose", {"mixed"}, {"first"}, {{"perm", std::vector<int64_t>{0, 3, 1, 2}}});
+         conv(b, "y", "first", 3, 1);
        }}};
   for (const Case& c : cases) {
     LayerBuilder b(1, {-1, 2, 40, 40});
@@ -337,6 +375,71 @@ TEST(ReceptiveField, IsTheFootprintOfAPosition) {
     EXPECT_EQ(info.rows.jump, static_cast<double>(next_first - first)) << c.name;
     EXPECT_EQ(info.columns.size, info.rows.size) << c.name;
   }
+}
+
+// Positions that are put beside each other, repeated, picked or mirrored have no field of one size and jump.
+TEST(ReceptiveField, IsTheWholeWhereTheArithmeticEnds) {
+  const auto whole = [](const char* op, const std::vector<std::string>& inputs,
+                        const std::map<std::string, Attribute>& attributes) {
+    LayerBuilder b(1, {-1, 2, 8, 8});
+    const auto list = [&](const char* name, const std::vector<int64_t>& numbers) {
+      b.graph.constant(name, at::tensor(numbers, at::TensorOptions(at::kLong)));
+    };
+    list("twice", {1, 1, 2, 1});
+    list("rows", {0, 5, 3});
+    list("last", {7});
+    list("before", {-9});
+    list("two", {2});
+    list("back", {-1});
+    b.graph.node(op, inputs, {"y"}, attributes);
+    b.graph.node("GlobalAveragePool", {"y"}, {"pool"});
+    const Explainer n(b.finish("pool"), at::zeros({1, 2, 8, 8}));
+    return n.layers.layer(n.layers.find("y")).rows.whole;
+  };
+  EXPECT_TRUE(whole("Concat", {"x", "x"}, {{"axis", int64_t{2}}}));
+  EXPECT_FALSE(whole("Concat", {"x", "x"}, {{"axis", int64_t{1}}}));
+  EXPECT_TRUE(whole("Tile", {"x", "twice"}, {}));
+  EXPECT_TRUE(whole("Gather", {"x", "rows"}, {{"axis", int64_t{2}}}));
+  EXPECT_TRUE(whole("Slice", {"x", "last", "before", "two", "back"}, {}));
+  EXPECT_TRUE(whole("Softmax", {"x"}, {{"axis", int64_t{2}}}));
+  EXPECT_FALSE(whole("Softmax", {"x"}, {{"axis", int64_t{1}}}));
+  EXPECT_FALSE(whole("Relu", {"x"}, {}));
+}
+
+TEST(LayerTable, IsLeftWhenTimeIsUp) {
+  const Explainer n = named();
+  Progress progress;
+  progress.cancel();
+  expect_error(ErrorKind::kInterrupted, "interrupted", [&] { LayerTable(n.network, {{1, 3, 16, 16}}, &progress); });
+}
+
+// A Reshape to [2,4] lets two pictures through and no other number.
+TEST(LayerTable, NamesTheOnlyBatchThatANetworkTakes) {
+  const auto graph = [](int64_t channels) {
+    LayerBuilder b(1, {2, 3, 8, 8});
+    b.conv("c1", "x", channels);
+    b.node("GlobalAveragePool", "pool", {"c1"});
+    b.graph.constant("shape", at::tensor({2, 4}, at::TensorOptions(at::kLong)));
+    b.graph.node("Reshape", {"pool", "shape"}, {"flat"});
+    b.gemm_with("logits", "flat", b.random.normal({3, 4}));
+    return b.finish("logits");
+  };
+  const Network two(graph(4));
+  EXPECT_EQ(LayerTable(two, {{2, 3, 8, 8}}).shape(two.graph().find("logits")), (Shape{2, 3}));
+  expect_error(ErrorKind::kUnsupported,
+               "net: takes batches of 2 only; export it with an open batch, or with a batch of 1", [&] {
+                 LayerTable(two, {{1, 3, 8, 8}});
+               });
+  // One that no batch suits keeps its own error.
+  const Network none(graph(5));
+  EXPECT_THROW(
+      try {
+        LayerTable(none, {{1, 3, 8, 8}});
+      } catch (const Error& e) {
+        EXPECT_EQ(e.kind(), ErrorKind::kInvalidInput);
+        throw;
+      },
+      Error);
 }
 
 TEST(ReceptiveField, GlobalPoolingSeesTheWhole) {

@@ -1,6 +1,7 @@
 #include "pellucid/network.h"
 
 #include <c10/core/impl/DeviceGuardImplInterface.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include "graph/executor.h"
@@ -13,12 +14,17 @@ namespace {
 
 at::Device device_from(const std::string& text) {
   if (text == "cpu") return at::kCPU;
-  if (text == "cuda" || text.rfind("cuda:", 0) == 0) {
-    if (!at::hasCUDA())
+  int64_t index = 0;
+  if (text == "cuda" || (text.rfind("cuda:", 0) == 0 && parse_int(text.substr(5), index) && index >= 0)) {
+    const int64_t count = at::hasCUDA() ? c10::impl::VirtualGuardImpl(at::kCUDA).deviceCount() : 0;
+    if (count == 0)
       throw_usage("device '" + text + "' is not available: this LibTorch has no CUDA or there is no GPU; 'cpu' works");
-    int64_t index = 0;
-    if (text.size() > 5 && !parse_int(text.substr(5), index))
-      throw_usage("device is '" + printable(text) + "'; cpu, cuda or cuda:N was expected");
+    if (index >= count) {
+      throw_usage("device '" + text + "' does not exist: " +
+                  (count == 1
+                       ? "there is one GPU, cuda:0"
+                       : "there are " + std::to_string(count) + " GPUs, cuda:0 to cuda:" + std::to_string(count - 1)));
+    }
     return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
   }
   // LibTorch's name for a device that a program brings along.
@@ -48,6 +54,17 @@ std::vector<ValueId> sorted_unique(std::vector<ValueId> ids) {
   return ids;
 }
 
+std::pair<int64_t, int64_t> integer_range(at::ScalarType type) {
+  const bool is_signed = at::isSignedType(type);
+  const int64_t values = int64_t{1} << (8 * c10::elementSize(type) - (is_signed ? 1 : 0));
+  return {is_signed ? -values : 0, values - 1};
+}
+
+[[noreturn]] void refuse_gradient(const Graph& graph, const GraphInput& input) {
+  throw_unsupported(graph.name + ": its input '" + printable(graph.value(input.value).name) +
+                    "' is not floating point, so no gradient reaches it");
+}
+
 template <class Map>
 std::vector<ValueId> keys(const Map& map) {
   std::vector<ValueId> ids;
@@ -58,7 +75,8 @@ std::vector<ValueId> keys(const Map& map) {
 }  // namespace
 
 Network::Impl::Impl(Graph g, NetworkOptions o)
-    : graph(std::move(g)),
+    : shared_graph(std::make_shared<const Graph>(std::move(g))),
+      graph(*shared_graph),
       options(std::move(o)),
       device(device_from(options.device)),
       promote(promotion(options.precision)) {
@@ -96,6 +114,20 @@ Tensor Network::Impl::prepared(const Tensor& t) const {
   return result;
 }
 
+Tensor Network::Impl::entering(const GraphInput& declared, const Tensor& t) const {
+  const bool rounds = at::isIntegralType(declared.type, /*includeBool=*/false) && t.is_floating_point();
+  if (promote != at::ScalarType::Undefined && !rounds && t.is_floating_point() != at::isFloatingType(declared.type)) {
+    throw_invalid(graph.name + ": input '" + printable(graph.value(declared.value).name) + "' is " + tensor_text(t) +
+                  "; the network takes " + tensor_text(at::empty({0}, declared.type)).substr(4));
+  }
+  if (!rounds) return t.is_floating_point() || t.dim() < 3 ? prepared(t) : t.to(device);
+  if (t.requires_grad()) refuse_gradient(graph, declared);
+  const Tensor numbers = t.to(device).round();
+  if (c10::elementSize(declared.type) >= 4) return numbers.to(declared.type);  // any pixel fits
+  const auto [low, high] = integer_range(declared.type);
+  return numbers.clamp(low, high).to(declared.type);
+}
+
 PlanKey Network::Impl::key_for(const Request& request, std::vector<ValueId> until, std::vector<ValueId> wrt,
                                bool plain) const {
   PlanKey key;
@@ -121,7 +153,7 @@ std::shared_ptr<const Plan> Network::Impl::plan_for(const PlanKey& key) const {
   if (found != plans.end()) return found->second;
   // Plans are small; a program that asks for ever new ones starts afresh.
   if (plans.size() >= 256) plans.clear();
-  auto plan = std::make_shared<const Plan>(make_plan(graph, constants, key, folded, promote, device));
+  auto plan = std::make_shared<const Plan>(make_plan(shared_graph, constants, key, folded, promote, device));
   plans.emplace(key, plan);
   return plan;
 }
@@ -145,6 +177,8 @@ Values Network::Impl::execute(const Plan& plan, const TensorList& inputs, const 
       t = std::move(after);
     }
     if (pass.shapes) (*pass.shapes)[static_cast<size_t>(id)] = t.sizes().vec();
+    if (pass.integers && t.dim() <= 1 && t.numel() <= 64 && at::isIntegralType(t.scalar_type(), false))
+      (*pass.integers)[id] = t;
     slots[static_cast<size_t>(id)] = std::move(t);
   };
 
@@ -156,14 +190,8 @@ Values Network::Impl::execute(const Plan& plan, const TensorList& inputs, const 
   }
   for (size_t i = 0; i < graph.inputs().size(); ++i) {
     const GraphInput& declared = graph.inputs()[i];
-    if (i < inputs.size() && inputs[i].defined() && promote != at::ScalarType::Undefined &&
-        inputs[i].is_floating_point() != at::isFloatingType(declared.type)) {
-      throw_invalid(graph.name + ": input '" + printable(graph.value(declared.value).name) + "' is " +
-                    tensor_text(inputs[i]) + "; the network takes " +
-                    tensor_text(at::empty({0}, declared.type)).substr(4));
-    }
     if (request.from.count(declared.value) || i >= inputs.size() || !inputs[i].defined()) continue;
-    if (needed(declared.value)) store(declared.value, prepared(inputs[i]));
+    if (needed(declared.value)) store(declared.value, entering(declared, inputs[i]));
   }
   for (const auto& [id, t] : request.from) {
     if (needed(id)) store(id, prepared(t));
@@ -299,7 +327,7 @@ TensorList Network::run(const Tensor& input) const {
   return result;
 }
 
-std::vector<Shape> Network::shapes(const std::vector<Shape>& inputs) const {
+std::vector<Shape> Network::shapes(const std::vector<Shape>& inputs, const Progress* progress, Values* integers) const {
   PlanKey key = impl_->key_for({}, impl_->graph.outputs(), {}, /*plain=*/true);
   const auto plan = impl_->plan_for(key);
   std::vector<Shape> result(impl_->graph.values().size(), Shape{-1});
@@ -309,13 +337,19 @@ std::vector<Shape> Network::shapes(const std::vector<Shape>& inputs) const {
   TensorList zeros;
   for (size_t i = 0; i < inputs.size(); ++i) zeros.push_back(at::zeros(inputs[i], impl_->graph.inputs().at(i).type));
   Impl::Pass pass;
+  pass.progress = progress;
   pass.shapes = &result;
+  pass.integers = integers;
   const at::NoGradGuard no_grad;
   impl_->execute(*plan, zeros, {}, pass);
   return result;
 }
 
 Tape Network::record(const TensorList& inputs, const RecordRequest& what, const Progress* progress) const {
+  for (const GraphInput& input : impl_->graph.inputs()) {
+    const bool asked = std::find(what.wrt.begin(), what.wrt.end(), input.value) != what.wrt.end();
+    if (asked && !at::isFloatingType(input.type)) refuse_gradient(impl_->graph, input);
+  }
   std::vector<ValueId> until = what.until;
   until.insert(until.end(), what.wrt.begin(), what.wrt.end());
   const auto plan = impl_->plan_for(impl_->key_for(what.request, until, what.wrt, false));
@@ -339,32 +373,78 @@ Values Network::run_with_autograd(const TensorList& inputs, const Request& reque
   return impl_->execute(*plan, inputs, request, pass);
 }
 
-bool Network::batches_safely() const {
+bool Network::Impl::fixes_batch() const {
+  // With the nodes that make shapes folded into constants.
+  PlanKey key = key_for({}, graph.outputs(), {}, false);
+  key.plain = false;
+  const auto plan = plan_for(key);
+  const auto constant = [&](const Node& node, size_t input) {
+    const bool given = input < node.inputs.size() && node.inputs[input] != kNoValue;
+    return given ? plan->constants[static_cast<size_t>(node.inputs[input])] : Tensor();
+  };
+  const auto leading = [&](const Node& node, size_t input) -> int64_t {
+    const Tensor list = constant(node, input);
+    const bool is_list = list.defined() && list.dim() == 1 && list.numel() > 1 &&
+                         at::isIntegralType(list.scalar_type(), /*includeBool=*/false);
+    return is_list ? list[0].item<int64_t>() : 0;
+  };
+  for (const Step& step : plan->steps) {
+    const Node& node = *step.node;
+    // A size of 1 broadcasts in Expand and changes nothing in Tile.
+    if ((node.op == "Reshape" && leading(node, 1) > 0) || (node.op == "Resize" && leading(node, 3) > 0) ||
+        ((node.op == "Expand" || node.op == "Tile") && leading(node, 1) > 1)) {
+      return true;
+    }
+    // Tokens that one image has are put before those of each.
+    if (node.op != "Concat" || node.integer("axis", 1) == 0) continue;
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      if (const Tensor t = constant(node, i); t.defined() && t.dim() > 1) return true;
+    }
+  }
+  return false;
+}
+
+bool Network::Impl::proves_batches(const Progress* progress) const {
+  const GraphInput& declared = graph.inputs().front();
+  if (!declared.has_shape || declared.shape.empty()) return false;
+  Shape shape = declared.shape;
+  const bool fixed = shape[0] > 0;
+  for (size_t i = 1; i < shape.size(); ++i) {
+    if (shape[i] < 0) shape[i] = i == 1 && shape.back() != 3 ? 3 : 64;
+  }
+  shape[0] = 2;
+  Tensor x = at::linspace(-1, 1, c10::multiply_integers(shape), at::kFloat).view(shape).sin();
+  if (!at::isFloatingType(declared.type)) x = (x + 1) * 100;
+  PlanKey key = key_for({}, {graph.outputs().front()}, {}, false);
+  const auto plan = plan_for(key);
+  Pass pass;
+  pass.progress = progress;
+  const auto run = [&](const Tensor& input) { return execute(*plan, {input}, {}, pass).begin()->second; };
+  bool alone = false;
+  try {
+    const Tensor second = run(x.narrow(0, 1, 1));
+    alone = true;
+    const Tensor both = run(x);
+    return both.dim() > 0 && both.size(0) == 2 && both.narrow(0, 1, 1).sizes() == second.sizes() &&
+           at::allclose(both.narrow(0, 1, 1).to(at::kDouble), second.to(at::kDouble), 1e-3, 1e-4);
+  } catch (const Error& e) {
+    if (e.kind() == ErrorKind::kInterrupted) throw;
+    // Where not even one image of this size passes, the file's own word is all there is.
+    return !alone && !fixed;
+  }
+}
+
+bool Network::batches_safely(const Progress* progress) const {
   {
     const std::lock_guard<std::mutex> lock(impl_->mutex);
     if (impl_->batches_safely) return *impl_->batches_safely;
   }
-  // Models whose file declares an open batch are trusted; the others prove it on two random images.
-  bool safe = true;
+  // Models whose file declares an open batch are trusted unless a node says otherwise; the others prove it.
   const auto& declared = impl_->graph.inputs();
   const bool fixed =
-      !declared.empty() && declared[0].has_shape && !declared[0].shape.empty() && declared[0].shape[0] == 1;
-  if (fixed) {
-    Shape shape = declared[0].shape;
-    for (size_t i = 1; i < shape.size(); ++i) {
-      if (shape[i] < 0) shape[i] = i == 1 ? 3 : 64;
-    }
-    shape[0] = 2;
-    try {
-      const Tensor x = at::linspace(-1, 1, c10::multiply_integers(shape), at::kFloat).view(shape).sin();
-      const Tensor both = run(x)[0];
-      const Tensor second = run(x.narrow(0, 1, 1))[0];
-      safe = both.size(0) == 2 && both.narrow(0, 1, 1).sizes() == second.sizes() &&
-             at::allclose(both.narrow(0, 1, 1).to(at::kDouble), second.to(at::kDouble), 1e-3, 1e-4);
-    } catch (const Error&) {
-      safe = false;
-    }
-  }
+      !declared.empty() && declared[0].has_shape && !declared[0].shape.empty() && declared[0].shape[0] > 0;
+  const at::NoGradGuard no_grad;
+  const bool safe = declared.empty() || !(fixed || impl_->fixes_batch()) || impl_->proves_batches(progress);
   const std::lock_guard<std::mutex> lock(impl_->mutex);
   impl_->batches_safely = safe;
   return safe;

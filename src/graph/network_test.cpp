@@ -219,6 +219,92 @@ TEST(Network, FixedBatchOfOneIsFoundOut) {
   EXPECT_TRUE(Network(fine.head("c1", 3)).batches_safely());
 }
 
+// An open batch is believed, unless a node puts a number in its place.
+TEST(Network, OpenBatchThatANodeFixesIsFoundOut) {
+  const auto longs = [](std::vector<int64_t> numbers) { return at::tensor(numbers, at::TensorOptions(at::kLong)); };
+  const auto with = [&](const std::function<void(LayerBuilder&)>& last) {
+    LayerBuilder b(1, {-1, 3, 6, 6});
+    b.conv("c1", "x", 4);
+    b.node("GlobalAveragePool", "pool", {"c1"});
+    last(b);
+    return Network(b.finish("flat")).batches_safely();
+  };
+  EXPECT_FALSE(with([&](LayerBuilder& b) {
+    b.graph.constant("shape", longs({1, 4}));
+    b.graph.node("Reshape", {"pool", "shape"}, {"flat"});
+  }));
+  // Its shape put together by nodes.
+  EXPECT_FALSE(with([&](LayerBuilder& b) {
+    b.graph.node("Constant", {}, {"one"}, {{"value", longs({1})}});
+    b.graph.node("Constant", {}, {"four"}, {{"value", longs({4})}});
+    b.graph.node("Concat", {"one", "four"}, {"shape"}, {{"axis", int64_t{0}}});
+    b.graph.node("Reshape", {"pool", "shape"}, {"flat"});
+  }));
+  // A class token of one image.
+  EXPECT_FALSE(with([&](LayerBuilder& b) {
+    b.graph.constant("token", b.random.normal({1, 1, 1, 1}));
+    b.graph.node("Concat", {"token", "pool"}, {"flat"}, {{"axis", int64_t{1}}});
+  }));
+  EXPECT_TRUE(with([&](LayerBuilder& b) {
+    b.graph.constant("shape", longs({-1, 4}));
+    b.graph.node("Reshape", {"pool", "shape"}, {"flat"});
+  }));
+  // A number in front that means nothing: [2,2,...] back to the batch.
+  EXPECT_TRUE(with([&](LayerBuilder& b) {
+    b.graph.constant("halves", longs({2, -1, 1, 1}));
+    b.graph.constant("shape", longs({-1, 4}));
+    b.graph.node("Reshape", {"pool", "halves"}, {"half"});
+    b.graph.node("Reshape", {"half", "shape"}, {"flat"});
+  }));
+}
+
+TEST(Network, ProofOfItsBatchesEndsWhenTimeIsUp) {
+  LayerBuilder b(1, {1, 3, 6, 6});
+  b.conv("c1", "x", 4);
+  const Network n(b.head("c1", 3));
+  Progress progress;
+  progress.cancel();
+  expect_error(ErrorKind::kInterrupted, "interrupted", [&] { n.batches_safely(&progress); });
+  EXPECT_TRUE(n.batches_safely());
+}
+
+// Pictures of real numbers are rounded into the range of the type; gradients end in front of it.
+TEST(Network, InputOfIntegersTakesRoundedPictures) {
+  GraphBuilder b;
+  b.set_name("net");
+  b.input("x", {-1, 1, 1, 4}, at::kByte);
+  b.node("Cast", {"x"}, {"real"}, {{"to", int64_t{1}}});
+  b.constant("two", at::full({}, 2.f));
+  b.node("Mul", {"real", "two"}, {"y"});
+  b.output("y");
+  const Network n(b.finish(), in_float64());
+  const Tensor x = doubles({-3, 1.4, 1.6, 300}, {1, 1, 1, 4});
+  EXPECT_TRUE(n.run(x).front().equal(doubles({0, 2, 4, 510}, {1, 1, 1, 4})));
+  EXPECT_TRUE(n.run(at::tensor({7, 8, 9, 10}, at::kByte).view({1, 1, 1, 4}))
+                  .front()
+                  .equal(doubles({14, 16, 18, 20}, {1, 1, 1, 4})));
+  const ValueId input = n.graph().find("x"), real = n.graph().find("real"), y = n.graph().find("y");
+  const Tape tape = n.record({x}, {{y}, {real}, {}});
+  EXPECT_TRUE(tape.backward({{y, at::ones_like(x)}}, {real}).values.at(real).equal(at::full_like(x, 2)));
+  const char* const refused = "net: its input 'x' is not floating point, so no gradient reaches it";
+  expect_error(ErrorKind::kUnsupported, refused, [&] { n.record({x}, {{y}, {input}, {}}); });
+  expect_error(ErrorKind::kUnsupported, refused, [&] {
+    Request request;
+    request.capture = {y};
+    n.run_with_autograd({x.clone().requires_grad_(true)}, request);
+  });
+}
+
+TEST(Network, RefusesDevicesThatAreNone) {
+  for (const std::string device : {"quantum", "cuda:", "cuda:-1", "cuda:x", "cuda:1.5", "cuda:99999999999999999999"}) {
+    expect_error(ErrorKind::kUsage, "device is '" + device + "'; cpu, cuda or cuda:N was expected", [&] {
+      Network(random_network(Family::kPlain, 3), {device, Precision::kFloat32, true});
+    });
+  }
+  // Not card 44: indices of LibTorch have eight bits.
+  EXPECT_THROW(Network(random_network(Family::kPlain, 3), {"cuda:300", Precision::kFloat32, true}), Error);
+}
+
 TEST(Network, RefusesRequestsThatCannotBe) {
   const Network n(random_network(Family::kPlain, 3), in_float64());
   const ValueId map = n.graph().find("map");
@@ -231,7 +317,6 @@ TEST(Network, RefusesRequestsThatCannotBe) {
   expect_error(ErrorKind::kUsage, "net: value 9999 does not exist", [&] { n.run({pictures()}, nothing); });
   expect_error(ErrorKind::kUsage, "net: node 'c1_node' (Conv) needs 'x', for which no value was given",
                [&] { run_one(n, Tensor(), "logits"); });
-  EXPECT_THROW(Network(random_network(Family::kPlain, 3), {"quantum", Precision::kFloat32, true}), Error);
 }
 
 // Weights, names, attributes: what was written reads back as the same function.

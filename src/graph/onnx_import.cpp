@@ -10,6 +10,7 @@
 #include <climits>
 #include <filesystem>
 #include <set>
+#include <unordered_map>
 
 #include "graph/op.h"
 #include "pellucid/error.h"
@@ -203,26 +204,68 @@ class Importer {
     }
   }
 
+  /// By node, whether an output depends on it.
+  static std::vector<char> needed_nodes(const onnx::GraphProto& graph) {
+    std::unordered_map<std::string, std::vector<int>> producers;  // several where the file is damaged
+    for (int i = 0; i < graph.node_size(); ++i) {
+      for (const std::string& out : graph.node(i).output()) {
+        if (!out.empty()) producers[out].push_back(i);
+      }
+    }
+    std::vector<char> needed(static_cast<size_t>(graph.node_size()), 0);
+    std::vector<int> open;
+    const auto need = [&](const std::string& value) {
+      const auto found = producers.find(value);
+      if (found == producers.end()) return;
+      for (const int i : found->second) {
+        if (!needed[static_cast<size_t>(i)]) open.push_back(i);
+        needed[static_cast<size_t>(i)] = 1;
+      }
+      producers.erase(found);
+    };
+    for (const auto& output : graph.output()) need(output.name());
+    while (!open.empty()) {
+      const int i = open.back();
+      open.pop_back();
+      for (const std::string& in : graph.node(i).input()) need(in);
+    }
+    return needed;
+  }
+
   void read_nodes(const onnx::ModelProto& model, onnx::GraphProto& graph, GraphBuilder& builder) {
     std::set<std::pair<std::string, std::string>> functions;
     for (const auto& f : model.functions()) functions.insert({f.domain(), f.name()});
     std::map<std::string, std::vector<std::string>> unsupported;  // description -> node names
+    const auto opset_of = [&](const std::string& domain) {
+      const auto version = builder.properties().opsets.find(domain);
+      return version == builder.properties().opsets.end() ? int64_t{0} : version->second;
+    };
+    const auto supports = [&](const onnx::NodeProto& node) {
+      const std::string domain = node.domain() == "ai.onnx" ? "" : node.domain();
+      return !functions.count({node.domain(), node.op_type()}) && domain != kCanonicalDomain &&
+             find_op(domain, node.op_type(), opset_of(domain));
+    };
+    const std::vector<char> needed = needed_nodes(graph);
+    bool drops_dead = false;  // dead code may be anything, and then what reads it is left out as well
+    for (int i = 0; i < graph.node_size(); ++i) {
+      drops_dead = drops_dead || (!needed[static_cast<size_t>(i)] && !supports(graph.node(i)));
+    }
     int64_t index = -1;
     for (auto& proto : *graph.mutable_node()) {
       ++index;
+      if (drops_dead && !needed[static_cast<size_t>(index)]) continue;
       std::vector<std::string> inputs(proto.input().begin(), proto.input().end());
       std::vector<std::string> outputs(proto.output().begin(), proto.output().end());
       std::string name = proto.name();
       if (name.empty()) name = proto.op_type() + "_" + std::to_string(index);
       const std::string domain = proto.domain() == "ai.onnx" ? "" : proto.domain();
-      const auto version = builder.properties().opsets.find(domain);
-      const int64_t opset = version == builder.properties().opsets.end() ? 0 : version->second;
+      const int64_t opset = opset_of(domain);
       if (opset == 0 && domain.empty()) throw_invalid(file_ + ": the model does not say which ONNX opset it uses");
       if (functions.count({proto.domain(), proto.op_type()})) {
         unsupported["model-local function " + printable(proto.op_type())].push_back(name);
         continue;
       }
-      if (domain == kCanonicalDomain || !find_op(domain, proto.op_type(), opset)) {
+      if (!supports(proto)) {
         std::string what = "op " + printable(proto.op_type(), 60);
         if (!domain.empty()) what += " of domain " + printable(domain, 60);
         unsupported[what + " (opset " + std::to_string(opset) + ")"].push_back(name);

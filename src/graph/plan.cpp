@@ -13,9 +13,15 @@ namespace {
 /// Rewrites the node list of one request. Each pass looks for a pattern whose inner values nobody asked for.
 class Planner {
  public:
-  Planner(const Graph& graph, const std::vector<Tensor>& constants, const PlanKey& key, FoldCache& folded,
-          at::ScalarType promote, at::Device device)
-      : graph_(graph), key_(key), folded_(folded), promote_(promote), device_(device), constants_(constants) {
+  Planner(const std::shared_ptr<const Graph>& graph, const std::vector<Tensor>& constants, const PlanKey& key,
+          FoldCache& folded, at::ScalarType promote, at::Device device)
+      : shared_graph_(graph),
+        graph_(*graph),
+        key_(key),
+        folded_(folded),
+        promote_(promote),
+        device_(device),
+        constants_(constants) {
     for (const auto* list : {&key.keep, &key.known, &key.edited, &key.wrt}) named_.insert(list->begin(), list->end());
     known_.insert(key.known.begin(), key.known.end());
     overridden_.insert(key.overridden.begin(), key.overridden.end());
@@ -53,7 +59,7 @@ class Planner {
       }
     }
     for (size_t i = 0; i < nodes.size(); ++i) {
-      if (needed_node[i]) nodes_.push_back(NodePtr(NodePtr(), &nodes[i]));  // the graph outlives every plan
+      if (needed_node[i]) nodes_.push_back(NodePtr(shared_graph_, &nodes[i]));
     }
   }
 
@@ -456,6 +462,7 @@ class Planner {
     }
   }
 
+  const std::shared_ptr<const Graph>& shared_graph_;
   const Graph& graph_;
   const PlanKey& key_;
   FoldCache& folded_;
@@ -470,10 +477,21 @@ class Planner {
   ValueId gelu_input_ = kNoValue;
 };
 
+/// Whether LibTorch lacks memory or its device broke down: not what it says of operands that do not fit.
+bool is_failure(const c10::Error& e) {
+  if (dynamic_cast<const c10::OutOfMemoryError*>(&e)) return true;
+  const std::string what = e.what_without_backtrace();
+  // Allocators and libraries that throw nothing more special.
+  for (const char* sign : {"DefaultCPUAllocator", "CUDA error", "cuDNN error", "CUBLAS_STATUS"}) {
+    if (what.find(sign) != std::string::npos) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
-Plan make_plan(const Graph& graph, const std::vector<Tensor>& constants, const PlanKey& key, FoldCache& folded,
-               at::ScalarType promote, at::Device device) {
+Plan make_plan(const std::shared_ptr<const Graph>& graph, const std::vector<Tensor>& constants, const PlanKey& key,
+               FoldCache& folded, at::ScalarType promote, at::Device device) {
   return Planner(graph, constants, key, folded, promote, device).make();
 }
 
@@ -493,7 +511,8 @@ TensorList call_op(const std::string& file, const Op& op, OpCall& call) {
     throw Error(e.kind(), what.rfind("node '", 0) == 0 ? file + ": " + what : describe(what));
   } catch (const c10::Error& e) {
     std::string what = e.what_without_backtrace();
-    throw Error(ErrorKind::kInvalidInput, describe(printable(what.substr(0, what.find('\n')), 300)));
+    throw Error(is_failure(e) ? ErrorKind::kFailed : ErrorKind::kInvalidInput,
+                describe(printable(what.substr(0, what.find('\n')), 300)));
   } catch (const std::exception& e) {
     throw Error(ErrorKind::kFailed, describe(printable(e.what(), 300)));
   }

@@ -49,8 +49,9 @@ struct FoldedWeights {
 using FoldCache = std::map<std::pair<ValueId, ValueId>, FoldedWeights>;
 
 /// `constants` are the network's weights on their device, by value id. Nothing the key names is optimized away.
-Plan make_plan(const Graph& graph, const std::vector<Tensor>& constants, const PlanKey& key, FoldCache& folded,
-               at::ScalarType promote, at::Device device);
+/// The plan shares the graph, whose nodes it runs.
+Plan make_plan(const std::shared_ptr<const Graph>& graph, const std::vector<Tensor>& constants, const PlanKey& key,
+               FoldCache& folded, at::ScalarType promote, at::Device device);
 
 /// Runs one operator and turns whatever it throws into an Error that names the node and the shapes it got.
 TensorList call_op(const std::string& file, const Op& op, OpCall& call);

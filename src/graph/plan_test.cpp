@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <new>
 
+#include "pellucid/error.h"
 #include "support/compare.h"
 #include "support/explainer.h"
 #include "support/layer_builder.h"
@@ -19,7 +21,7 @@ std::vector<Tensor> constants_of(const Graph& graph) {
 
 Plan plan_of(const Graph& graph, const PlanKey& key) {
   FoldCache folded;
-  return make_plan(graph, constants_of(graph), key, folded, at::kDouble, at::kCPU);
+  return make_plan({std::shared_ptr<void>(), &graph}, constants_of(graph), key, folded, at::kDouble, at::kCPU);
 }
 
 PlanKey asking_for(const Graph& graph, std::vector<std::string> names) {
@@ -78,6 +80,34 @@ TEST(Plan, WritesActivationsInOneWay) {
   EXPECT_EQ(count(plan_of(silu, asking_for(silu, {"logits", "r1.gate"})), "Sigmoid"), 1);
   const Graph clip = random_network(Family::kClip, 1);
   EXPECT_EQ(count(plan_of(clip, asking_for(clip, {"logits"})), "Rectify"), 3);
+}
+
+// What operands do not fit is the file's fault; that memory or the device gives way is not.
+TEST(Plan, TellsFailuresFromBadOperands) {
+  const auto raised = [](Forward forward) {
+    Op op;
+    op.forward = forward;
+    Node node;
+    node.name = "n";
+    node.op = "Add";
+    TensorList in{at::ones({2})};
+    OpCall call{node, in};
+    try {
+      call_op("net", op, call);
+    } catch (const Error& e) {
+      EXPECT_EQ(std::string(e.what()).rfind("net: node 'n' (Add), inputs [2]: ", 0), 0u) << e.what();
+      return e.kind();
+    }
+    return ErrorKind::kUsage;
+  };
+  EXPECT_EQ(raised([](OpCall&) -> TensorList { TORCH_CHECK(false, "sizes do not match"); }), ErrorKind::kInvalidInput);
+  EXPECT_EQ(raised([](OpCall&) -> TensorList { TORCH_CHECK_WITH(OutOfMemoryError, false, "CUDA out of memory"); }),
+            ErrorKind::kFailed);
+  EXPECT_EQ(raised([](OpCall&) -> TensorList {
+              TORCH_CHECK(false, "[enforce fail at alloc_cpu.cpp:66] . DefaultCPUAllocator: can't allocate memory");
+            }),
+            ErrorKind::kFailed);
+  EXPECT_EQ(raised([](OpCall&) -> TensorList { throw std::bad_alloc(); }), ErrorKind::kFailed);
 }
 
 // The second normalization is folded into what the first fold made, a node of no lasting address.

@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <memory>
+
 #include "pellucid/network.h"
 #include "support/compare.h"
 #include "support/expect_error.h"
@@ -49,6 +51,18 @@ TEST(Tape, WalksLeaveNothingBehind) {
     EXPECT_TRUE(r.tape.backward(seed, {r.input}).values.at(r.input).equal(first)) << family_name(family);
     EXPECT_TRUE(seed.at(r.logits).equal(seed_before)) << family_name(family);
     EXPECT_TRUE(r.tape.value(r.map).equal(value_before)) << family_name(family);
+  }
+}
+
+TEST(Tape, OutlivesItsNetwork) {
+  for (const Family family : kFamilies) {
+    auto r = std::make_unique<Recorded>(family);
+    const Values seed = r->seed(1);
+    const Tensor before = r->tape.backward(seed, {r->input}).values.at(r->input).clone();
+    const Tape tape = std::move(r->tape);
+    const ValueId input = r->input;
+    r.reset();
+    EXPECT_TRUE(tape.backward(seed, {input}).values.at(input).equal(before)) << family_name(family);
   }
 }
 

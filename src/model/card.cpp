@@ -166,6 +166,8 @@ ModelCard guess_card(const Graph& graph) {
   if (wanted != graph.metadata.end()) {
     name = wanted->second;
     why = "the file's metadata";
+  } else if (!graph.inputs().empty() && !at::isFloatingType(graph.inputs().front().type)) {
+    why = "an input of integers";
   } else if (size.channels == 1) {
     name = "mnist";
     why = "one input channel";
@@ -197,9 +199,9 @@ void fit_card(ModelCard& card, const Graph& graph) {
     throw_unsupported(graph.name + ": the model has " + std::to_string(graph.inputs().size()) +
                       " inputs; models with one picture as input are supported");
   }
-  if (!at::isFloatingType(graph.inputs().front().type)) {
+  if (graph.inputs().front().type == at::kBool) {
     throw_unsupported(graph.name + ": its input '" + printable(graph.value(graph.inputs().front().value).name) +
-                      "' is not floating point, so no gradient reaches it");
+                      "' is bool; a picture of numbers is supported");
   }
   if (graph.inputs().front().has_shape && !size.known) {
     throw_unsupported(graph.name + ": its input has shape " + shape_text(graph.inputs().front().shape) +

@@ -94,8 +94,8 @@ TEST(FittedCard, RefusesWhatDoesNotFit) {
           "net: the model takes 1 channel but the card 'imagenet' makes 3");
   refused(card_from_preset("none"), graph_of({-1, 3, 8}), ErrorKind::kUnsupported,
           "net: its input has shape [-1,3,8]; a picture [N,C,H,W] or [N,H,W,C] is supported");
-  refused(card_from_preset("none"), graph_of({-1, 3, 8, 8}, at::kLong), ErrorKind::kUnsupported,
-          "net: its input 'x' is not floating point, so no gradient reaches it");
+  refused(card_from_preset("none"), graph_of({-1, 3, 8, 8}, at::kBool), ErrorKind::kUnsupported,
+          "net: its input 'x' is bool; a picture of numbers is supported");
   ModelCard bad_std = card_from_preset("none");
   bad_std.std = {1, 0, 1};
   refused(bad_std, graph_of({-1, 3, 8, 8}), ErrorKind::kUsage, "card: std is 0; it must be positive");

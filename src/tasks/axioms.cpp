@@ -79,7 +79,7 @@ AxiomsResult try_axioms(const AxiomsRequest& request, Progress* progress) {
     for (const Picture& picture : load_pictures(paths[i], names[i], model, request.run.image_limits)) {
       const Tensor input =
           picture.input.to(at::TensorOptions().device(model.network.device()).dtype(model.network.dtype()));
-      const LayerTable table(model.network, {input.sizes().vec()});
+      const LayerTable table(model.network, {input.sizes().vec()}, progress);
       const ValueId id = target_value(target, table, model.network.graph());
       Request wanted;
       wanted.capture = {id};

@@ -25,6 +25,7 @@ namespace {
 struct ComputeFailure {
   ErrorKind kind;
   std::string message;
+  bool of_shape = false;  ///< All pictures of this shape fail alike.
 };
 
 template <class Work>
@@ -120,7 +121,7 @@ class Explainer {
   std::shared_ptr<const LayerTable> table_for(Shape shape) {
     shape[0] = 1;
     if (!table_ || table_shape_ != shape) {
-      table_ = std::make_shared<const LayerTable>(model_.network, std::vector<Shape>{shape});
+      table_ = std::make_shared<const LayerTable>(model_.network, std::vector<Shape>{shape}, progress_);
       table_shape_ = shape;
     }
     return table_;
@@ -182,7 +183,7 @@ class Explainer {
   Tensor reference() {
     if (!reference_.defined()) {
       const Picture p = load_picture(request_.reference, "reference", model_, request_.run.image_limits);
-      const LayerTable table(model_.network, {p.input.sizes().vec()});
+      const LayerTable table(model_.network, {p.input.sizes().vec()}, progress_);
       reference_ = forward(model_.network, batch_of({&p}, model_.network), table.logits(), progress_).flatten();
       result_.reference = {request_.reference, sha256_file(request_.reference)};
     }
@@ -221,7 +222,7 @@ class Explainer {
   void explain_one_by_one(std::vector<Prepared>& ready, const ComputeFailure& together) {
     for (Prepared& one : ready) {
       try {
-        if (ready.size() == 1) throw together;
+        if (ready.size() == 1 || together.of_shape) throw together;
         std::vector<Prepared> alone;
         alone.push_back(std::move(one));
         one.place = alone.front().place;
@@ -254,7 +255,13 @@ class Explainer {
     std::vector<const Picture*> pictures;
     for (const Prepared& p : ready) pictures.push_back(p.picture);
     const Tensor input = batch_of(pictures, model_.network);
-    const auto shared_table = computing([&] { return table_for(input.sizes().vec()); });
+    std::shared_ptr<const LayerTable> shared_table;
+    try {
+      shared_table = computing([&] { return table_for(input.sizes().vec()); });
+    } catch (ComputeFailure& failure) {
+      failure.of_shape = true;
+      throw;
+    }
     const LayerTable& table = *shared_table;
     check_wishes(table);
     const Tensor logits = computing([&] { return finite_scores(input, table); });
@@ -356,7 +363,8 @@ class Explainer {
     } catch (const Error& e) {
       if (e.kind() == ErrorKind::kInterrupted) throw;
       // Under "all" a method that does not suit the model is left out with its reason.
-      if (!skip_unsuitable_ || e.kind() != ErrorKind::kUsage) throw ComputeFailure{e.kind(), e.what()};
+      const bool unsuitable = e.kind() == ErrorKind::kUsage || e.kind() == ErrorKind::kUnsupported;
+      if (!skip_unsuitable_ || !unsuitable) throw ComputeFailure{e.kind(), e.what()};
       add_note(result_.notes, job.call.method->id + " left out: " + e.what());
       return std::nullopt;
     }

@@ -76,7 +76,7 @@ LoadedModel load_model(const ModelOptions& options) {
 Tensor forward(const Network& network, const Tensor& input, ValueId value, const Progress* progress) {
   Request request;
   request.capture.push_back(value);
-  if (network.batches_safely()) return network.run({input}, request, progress).at(value);
+  if (network.batches_safely(progress)) return network.run({input}, request, progress).at(value);
   TensorList parts;
   for (int64_t i = 0; i < input.size(0); ++i) {
     parts.push_back(network.run({input.narrow(0, i, 1)}, request, progress).at(value));
@@ -137,14 +137,14 @@ std::vector<std::vector<Prediction>> top_classes(const Tensor& logits, const Loa
   return result;
 }
 
-ModelInfo inspect(const LoadedModel& model) {
+ModelInfo inspect(const LoadedModel& model, const Progress* progress) {
   const Graph& graph = model.network.graph();
   const ModelCard& card = model.card;
   const int64_t height = card.height > 0 ? card.height : 224;
   const int64_t width = card.width > 0 ? card.width : 224;
   const Shape input =
       card.channels_first ? Shape{1, card.channels(), height, width} : Shape{1, height, width, card.channels()};
-  const LayerTable table(model.network, {input});
+  const LayerTable table(model.network, {input}, progress);
   nlohmann::ordered_json json;
   json["model"] = model.path;
   json["producer"] = graph.producer;

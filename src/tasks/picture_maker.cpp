@@ -203,7 +203,7 @@ PictureMaker::PictureMaker(std::string verb, const MakeOptions& options, const L
       progress_(progress),
       width_(model.card.width > 0 ? model.card.width : kOpenSize),
       height_(model.card.height > 0 ? model.card.height : kOpenSize),
-      layers_(model.network, {input_shape(model.card, width_, height_)}),
+      layers_(model.network, {input_shape(model.card, width_, height_)}, progress),
       second_models_(options.model) {
   if (options.size > 0) {
     const double factor = static_cast<double>(options.size) / static_cast<double>(std::max(width_, height_));

@@ -73,7 +73,7 @@ class Predictor {
   const LayerTable& table_for(const Shape& shape) {
     const Shape one{1, shape[1], shape[2], shape[3]};
     if (!table_ || table_shape_ != one) {
-      table_ = std::make_unique<LayerTable>(model_.network, std::vector<Shape>{one});
+      table_ = std::make_unique<LayerTable>(model_.network, std::vector<Shape>{one}, progress_);
       table_shape_ = one;
     }
     return *table_;

@@ -176,7 +176,7 @@ std::shared_ptr<const LayerTable> SetEvaluator::table_for(const Shape& shape) {
   if (!table_ || table_shape_ != shape) {
     Shape one = shape;
     one[0] = 1;
-    table_ = std::make_shared<const LayerTable>(model_.network, std::vector<Shape>{one});
+    table_ = std::make_shared<const LayerTable>(model_.network, std::vector<Shape>{one}, whole_);
     table_shape_ = shape;
   }
   return table_;
