@@ -144,13 +144,116 @@ TEST_F(Cli, PicturesThatFailAloneDoNotStopTheOthers) {
   const json written = result("o");
   for (const json& p : written["pictures"]) by_name[p["name"].get<std::string>()] = p;
   ASSERT_EQ(by_name.size(), 5u);
+  const std::string overflow =
+      "m.onnx: the network's scores are not finite; the first value that is not finite is 'c' (Conv 'conv')";
   EXPECT_EQ(by_name["two.0"]["error"], "two.npy: holds numbers that are not finite, in array 0");
-  EXPECT_EQ(by_name["huge"]["error"], "huge.npy: the network's scores are not finite");
+  EXPECT_EQ(by_name["huge"]["error"], "huge.npy: " + overflow);
   EXPECT_THAT(by_name["dot"]["error"].get<std::string>(), HasSubstr("dot.npy: "));
   EXPECT_TRUE(by_name["good"].contains("maps"));
   EXPECT_TRUE(by_name["two.1"].contains("maps"));
   EXPECT_EQ(std::count(r.err.begin(), r.err.end(), '\n'), 3) << r.err;
-  bad({"predict", "m.onnx", "huge.npy"}, 5, "huge.npy: the network's scores are not finite");
+  bad({"predict", "m.onnx", "huge.npy"}, 5, overflow);
+}
+
+// A linear layer that takes maps of 8 x 8 alone.
+TEST_F(Cli, PredictGoesOnAfterPicturesThatTheNetworkCannotTake) {
+  OnnxModel m;
+  m.input("x", {-1, 3, -1, -1}).ones("w", {2, 3 * 8 * 8});
+  m.node("Flatten", {"x"}, {"flat"}, "flatten");
+  m.node("Gemm", {"flat", "w"}, {"logits"}, "fc").integer("transB", 1);
+  m.output("logits");
+  folder.write("m.onnx", m.bytes());
+  const std::vector<float> ones(3 * 8 * 8, 1.0f);
+  write_npy(folder.file("a.npy"), ones.data(), {3, 4, 4});
+  write_npy(folder.file("b.npy"), ones.data(), {3, 8, 8});
+  const ProgramResult r = run({"predict", "m.onnx", "a.npy", "b.npy", "--json"});
+  EXPECT_EQ(r.status, 3);
+  EXPECT_THAT(r.err, HasSubstr("pellucid: a.npy: m.onnx: node 'fc' (Gemm)"));
+  const json list = json::parse(r.out);
+  ASSERT_EQ(list.size(), 2u);
+  EXPECT_TRUE(list[0].contains("error"));
+  EXPECT_EQ(list[1]["classes"][0]["logit"], 192);
+  EXPECT_EQ(run({"predict", "m.onnx", "a.npy"}).status, 3);
+}
+
+TEST_F(Cli, FirstValueThatIsNotFiniteIsNamed) {
+  OnnxModel m;
+  m.input("x", {-1, 3, -1, -1}).ones("s", {3}).ones("b", {3}).ones("mean", {3}).floats("var", {3}, {1, -1, 1});
+  m.node("Relu", {"x"}, {"map"}, "relu");
+  m.node("BatchNormalization", {"map", "s", "b", "mean", "var"}, {"n"}, "norm");
+  m.node("GlobalAveragePool", {"n"}, {"pool"}, "gap");
+  m.node("Flatten", {"pool"}, {"logits"}, "flatten");
+  m.output("logits");
+  folder.write("m.onnx", m.bytes());
+  picture("p.png", 8);
+  const std::string line =
+      "m.onnx: the network's scores are not finite; the first value that is not finite is 'n' (BatchNormalization "
+      "'norm')";
+  bad({"predict", "m.onnx", "p.png"}, 5, line);
+  bad({"explain", "m.onnx", "p.png"}, 5, line);
+}
+
+// What no picture could fulfil ends the run with its own line; what was there from earlier stays.
+TEST_F(Cli, WishesThatNoPictureFulfilsEndTheRunBeforeItWrites) {
+  folder.write("m.onnx", small_model().bytes());
+  picture("in/a.png", 8);
+  picture("in/b.png", 8, 9);
+  good({"explain", "m.onnx", "in", "-o", "o", "-m", "gradient,grad-cam"});
+  const std::string before = file_text(folder.file("o/result.json"));
+  const std::set<std::string> files = names("o");
+  const auto refused = [&](const Words& wish, const std::string& line) {
+    for (const std::string methods : {"gradient,grad-cam", "grad-cam", "all"}) {
+      if (methods == "all" && wish[0] == "-l") continue;  // there it is a note
+      Words all{"explain", "m.onnx", "in", "-o", "o", "-m", methods};
+      all.insert(all.end(), wish.begin(), wish.end());
+      bad(all, 2, line);
+      EXPECT_EQ(file_text(folder.file("o/result.json")), before) << methods;
+      EXPECT_EQ(names("o"), files) << methods;
+    }
+  };
+  refused({"-t", "top1", "-t", "similarity"}, "target 'similarity' needs a reference picture");
+  refused({"-t", "top3"}, "target 'top3': the model has 2 classes");
+  refused({"-t", "channel:map:9"}, "target 'channel:map:9': index 9 is beyond the value's shape [1,2,8,8]");
+  refused({"-l", "pool"},
+          "layer 'pool' holds one position ([1,2,1,1]); class activation maps need a layer before the pooling");
+}
+
+// Class 1 wins nowhere in the first picture. That concerns the first alone, though no other kind of error is as near
+// to a wrong wish.
+TEST_F(Cli, WishesThatOnePictureCannotFulfilConcernItAlone) {
+  folder.write("m.onnx", dense_model().bytes());
+  save_png(folder.file("a.png"), Image(8, 8, 3, 9));
+  Image second(8, 8, 3, 9);
+  second.at(2, 2)[1] = 200;
+  save_png(folder.file("b.png"), second);
+  const ProgramResult r =
+      run({"explain", "m.onnx", "a.png", "b.png", "-o", "o", "-m", "gradient,saliency", "-t", "1", "--preset", "none"});
+  EXPECT_EQ(r.status, 3);
+  const json pictures = result("o")["pictures"];
+  EXPECT_THAT(pictures[0]["error"].get<std::string>(), HasSubstr("wins nowhere in this picture"));
+  EXPECT_EQ(pictures[1]["maps"].size(), 2u);
+}
+
+TEST_F(Cli, ReferenceMayBeAnArray) {
+  folder.write("m.onnx", small_model().bytes());
+  std::vector<float> two(2 * 3 * 8 * 8, 1.0f);
+  write_npy(folder.file("one.npy"), two.data(), {3, 8, 8});
+  write_npy(folder.file("two.npy"), two.data(), {2, 3, 8, 8});
+  const auto with = [](const std::string& reference) {
+    return Words{"explain",  "m.onnx", "one.npy",    "-o",          "o",      "-m",
+                 "gradient", "-t",     "similarity", "--reference", reference};
+  };
+  EXPECT_NEAR(good_json(with("one.npy"))["pictures"][0]["maps"][0]["score"].get<double>(), 1, 1e-6);
+  bad(with("two.npy"), 3, "two.npy: holds 2 arrays; one was expected as the reference");
+}
+
+TEST_F(Cli, CertaintyIsAHundredPercent) {
+  OnnxModel m = small_model();
+  for (const int i : {0, 1}) m.graph().mutable_initializer(1)->set_float_data(i, 1000);
+  folder.write("m.onnx", m.bytes());
+  picture("p.png", 8);
+  good({"explain", "m.onnx", "p.png", "-o", "o", "--report", "--preset", "none"});
+  EXPECT_THAT(file_text(folder.file("o/report.html")), HasSubstr("  100 %"));
 }
 
 TEST_F(Cli, PredictAnswersTheSameInBatches) {

@@ -76,6 +76,38 @@ TEST_F(Cli, InfoListsLayersWithShapesAndFields) {
   EXPECT_GT(ops.size(), 100u);
 }
 
+// A constant is a layer to the engine but not to a reader; the others keep the indices that --layer takes.
+TEST_F(Cli, InfoLeavesConstantsOut) {
+  OnnxModel m;
+  m.input("x", {-1, 3, 8, 8});
+  m.node("Relu", {"x"}, {"before"}, "relu");
+  auto* k = m.node("Constant", {}, {"k"}, "k").attribute("value", onnx::AttributeProto::TENSOR)->mutable_t();
+  k->set_data_type(onnx::TensorProto::FLOAT);
+  k->add_float_data(2);
+  m.node("Mul", {"before", "k"}, {"map"}, "mul");
+  m.node("GlobalAveragePool", {"map"}, {"pool"}, "gap");
+  m.node("Flatten", {"pool"}, {"logits"}, "flatten");
+  m.output("logits");
+  folder.write("m.onnx", m.bytes());
+  const json layers = good_json({"info", "m.onnx"})["layers"];
+  Words names;
+  for (const json& layer : layers) names.push_back(layer["name"]);
+  EXPECT_EQ(names, (Words{"before", "map", "pool", "logits"}));
+  const std::string index = "#" + std::to_string(layers[1]["index"].get<int64_t>());
+  picture("p.png", 8);
+  EXPECT_EQ(good_json({"explain", "m.onnx", "p.png", "-l", index})["pictures"][0]["maps"][0]["layers"], json{"map"});
+}
+
+TEST_F(Cli, LabelsOfAnotherModelAreNoted) {
+  folder.write("two.txt", "cat\ndog\n");
+  const std::string note = "2 labels for 6 classes: they may belong to another model";
+  EXPECT_THAT(good({"info", kModel, "--labels", "two.txt"}), HasSubstr("note: " + note + "\n"));
+  EXPECT_THAT(good({"predict", kModel, kPicture, "--labels", "two.txt"}), HasSubstr("note: " + note + "\n"));
+  const json explained = good_json({"explain", kModel, kPicture, "-o", "o", "--labels", "two.txt"});
+  EXPECT_THAT(explained["notes"].get<Words>(), Contains(note));
+  EXPECT_THAT(good({"predict", kModel, kPicture}), Not(HasSubstr(" labels for ")));
+}
+
 TEST_F(Cli, PredictNamesTheClassThatTheCardLabels) {
   const std::string text = good({"predict", kModel, kPicture});
   EXPECT_THAT(text, HasSubstr("petals-yellow"));
@@ -128,12 +160,13 @@ TEST_F(Cli, CompletionScriptsAreAcceptedByTheirShells) {
       "COMP_WORDS=(pellucid explain --method cam,xgrad); COMP_CWORD=3; _pellucid; echo ${COMPREPLY[@]}\n"
       "COMP_WORDS=(pellucid explain --colormap inf); COMP_CWORD=3; _pellucid; echo ${COMPREPLY[@]}\n"
       "COMP_WORDS=(pellucid metrics iou); COMP_CWORD=2; _pellucid; echo ${COMPREPLY[@]}\n"
+      "COMP_WORDS=(pellucid dataset an8flower-s); COMP_CWORD=2; _pellucid; echo ${COMPREPLY[@]}\n"
       "COMP_WORDS=(pellucid explain --normalization min); COMP_CWORD=3; _pellucid; echo ${COMPREPLY[@]}\n"
       "COMP_WORDS=(pellucid explain --segment g); COMP_CWORD=3; _pellucid; echo ${COMPREPLY[@]}\n"
       "COMP_WORDS=(pellucid predict --precision float); COMP_CWORD=3; _pellucid; echo ${COMPREPLY[@]}\n"
       "COMP_WORDS=(pellucid evaluate --suite shortc); COMP_CWORD=3; _pellucid; echo ${COMPREPLY[@]}\n";
   EXPECT_EQ(run_program("/bin/bash", {folder.write("try", tries)}).out,
-            "explain\nxgrad-cam\n--heatmap-opacity\ncam,xgrad-cam\ninferno\niou\n"
+            "explain\nxgrad-cam\n--heatmap-opacity\ncam,xgrad-cam\ninferno\niou\nan8flower-single\n"
             "min-max\ngrabcut\nfloat32 float64\nshortcut\n");
 }
 
@@ -198,6 +231,10 @@ TEST_F(Cli, RefusesEveryNumberThatIsNotAPlainDecimalInRange) {
           pair[0] + " is '" + value + "'; it must be an integer " + pair[1]);
     }
   }
+  const std::string last = "18446744073709551615";  // 2^64 - 1
+  good({"predict", kModel, kPicture, "--seed", last});
+  bad({"predict", kModel, kPicture, "--seed", "18446744073709551616"}, 2,
+      "seed is '18446744073709551616'; it must be an integer >= 0 (default 0)");
   for (const std::string value : {"nan", "inf", "1e400", "0x1p3", "1,5", "-1", "2e9"}) {
     bad({"predict", kModel, kPicture, "--timeout=" + value}, 2,
         "timeout is '" + value + "'; it must be a number between 0 and 1000000000 (default 0)");
@@ -514,9 +551,9 @@ TEST_F(Cli, NumbersThatAreNotFiniteReachNoFile) {
   m.graph().mutable_initializer(0)->set_float_data(0, std::nanf(""));
   folder.write("m.onnx", m.bytes());
   picture("p.png", 8);
-  const ProgramResult r = run({"explain", "m.onnx", "p.png", "-o", "o"});
-  EXPECT_NE(r.status, 0);
-  EXPECT_EQ(std::count(r.err.begin(), r.err.end(), '\n'), 1) << r.err;
+  bad({"explain", "m.onnx", "p.png", "-o", "o"}, 5,
+      "m.onnx: the network's scores are not finite; the first value that is not finite is 'c' (Conv 'conv'), whose "
+      "weight 'w' holds NaN or infinity");
   EXPECT_FALSE(fs::exists(folder.file("o/p.grad-cam.npy")));
   EXPECT_FALSE(fs::exists(folder.file("o/result.json")));
 }

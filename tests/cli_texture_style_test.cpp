@@ -218,8 +218,8 @@ TEST_F(CliTexture, TheShippedNetworkTakesAnyPictureAsTheStyle) {
 
 TEST_F(CliTexture, InterpolatesBetweenTwoClasses) {
   const auto run = [&](const std::string& out, const Words& more) {
-    return good_json(with({"visualize", kModel, "-t", "0", "-t", "3", "--steps", "24", "--picture-size", "32", "-o", out},
-                          more));
+    return good_json(
+        with({"visualize", kModel, "-t", "0", "-t", "3", "--steps", "24", "--picture-size", "32", "-o", out}, more));
   };
   const json all = run("between", {"--interpolate", "3"});
   ASSERT_EQ(all.at("pictures").size(), 3u);

@@ -46,8 +46,8 @@ class LayerTable {
 
   /// `output` before a final Softmax, LogSoftmax or Sigmoid: scores are explained before they are squashed.
   ValueId logits() const { return logits_; }
-  /// The graph's first output that holds numbers, not indices; but where that is a map which nothing squashes and a later
-  /// one holds a score per class, that one.
+  /// The graph's first output that holds numbers, not indices; but where that is a map which nothing squashes and a
+  /// later one holds a score per class, that one.
   ValueId output() const { return output_; }
   /// The axis of `logits` that counts classes: 1, or 3 for maps [N,H,W,classes].
   int64_t class_axis() const { return class_axis_; }

@@ -84,7 +84,7 @@ struct VisualizeRequest {
   double diversity_weight = 0;  ///< 0: a fifth of the objective, measured by a short run without.
   /// So many pictures from the first target, channel or direction to the second, which share their coarse structure.
   int64_t interpolate = 0;
-  std::string direction;        ///< A .npy file [C] or [K,C] of directions in the layer, instead of channels.
+  std::string direction;  ///< A .npy file [C] or [K,C] of directions in the layer, instead of channels.
   /// Pictures optimized together; 0: as many as are worth it, up to 16. None influences another.
   int64_t batch = 0;
 };

@@ -70,7 +70,8 @@ std::vector<std::string> read_labels(const std::string& path);
 ///                          regressors (indices after the batch)
 ///   similarity             cosine to a reference embedding (set `reference`)
 ///   CLASS in X,Y,W,H       on a dense output, a class summed over a box in pixels of the model's input
-/// On a dense output [N,classes,H,W] (or [N,H,W,classes], see LayerTable::class_axis) a class means the sum of its logit over `mask` and `box` (default: where it wins).
+/// On a dense output [N,classes,H,W] (or [N,H,W,classes], see LayerTable::class_axis) a class means the sum of its
+/// logit over `mask` and `box` (default: where it wins).
 struct Target {
   enum class Kind { kRank, kClass, kDifference, kMeanDifference, kChannel, kUnit, kElement, kSimilarity };
   Kind kind = Kind::kRank;

@@ -15,6 +15,9 @@ struct MapStyle {
   std::string color_map;  ///< Empty: turbo, or coolwarm when the map is signed.
   HeatmapOptions heatmap;
   double opacity = 0.5;
+  /// The map has a number of its own for each pixel, as gradients have. Where it is signed, most of them are small and
+  /// neighbours differ in sign: drawn over a photo that is pale and without color, and less transparent.
+  bool per_pixel = false;
 };
 
 /// A map in the frame of the photo it explains: `map` [H,W] at input resolution covers `content` of the model's input,

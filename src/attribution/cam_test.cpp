@@ -360,6 +360,16 @@ TEST(Degenerate, NegativeMapSaysSo) {
   EXPECT_TRUE(within(n.explain("counterfactual-grad-cam", "0", {"A"}).map, n.input[0] / 16, kExact));
 }
 
+// The map of a class whose evidence is all in favour: the counterfactual one is nowhere positive.
+TEST(Degenerate, BlankCounterfactualSaysThatNothingSpeaksAgainst) {
+  LayerBuilder b(1, {-1, 1, 4, 4});
+  b.conv_with("A", "x", at::ones({1, 1, 1, 1}, at::TensorOptions(at::kDouble)));
+  const Explainer n(b.head_with("A", doubles({1, -2}, {2, 1})), Random(1).uniform({1, 1, 4, 4}) + 0.1);
+  const Attribution a = n.explain("counterfactual-grad-cam", "0", {"A"});
+  EXPECT_EQ(a.map.abs().max().item<double>(), 0);
+  EXPECT_EQ(a.notes[0], std::vector<std::string>{"blank: nothing in the layer speaks against the target"});
+}
+
 TEST(Degenerate, OneMemberLeavesTheBatchAlone) {
   for (const Family family : kFamilies) {
     const Graph graph = random_network(family, 11);

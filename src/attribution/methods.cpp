@@ -173,6 +173,8 @@ void note_blank_maps(const Method& method, const std::vector<double>& map_norms,
             : method.needs & kNeedsTarget
                 ? "blank: the activations of the layer are all zero, or none changes the score"
                 : "blank: the activations of the layer are all zero";
+    } else if (method.id == "counterfactual-grad-cam") {
+      why = "blank: nothing in the layer speaks against the target";
     } else {
       why =
           "blank: the map is nowhere positive before its ReLU; the counterfactual map shows what speaks against the "

@@ -13,7 +13,8 @@ std::function<int(TerminalProgress&)> setup_axioms(CLI::App& app, GlobalOptions&
   auto only = std::make_shared<std::string>();
   app.add_option("model", request->model.path, "ONNX file")->required()->type_name("MODEL");
   app.add_option("inputs", request->run.inputs, "Pictures to try them on")->required()->type_name("IMAGE...");
-  offer(app.add_option("-m,--method", request->methods,
+  offer(app,
+        app.add_option("-m,--method", request->methods,
                        "Methods with parameters, separated by commas, or all (default " + request->methods + ")")
             ->type_name("LIST"),
         method_words());

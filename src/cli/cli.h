@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -32,7 +33,20 @@ class TerminalProgress final : public Progress {
   std::string shown_what_;
 };
 
-/// One verb: adds its flags to `app` and returns what runs it.
+/// Words that shells offer as the value of a flag.
+struct FlagWords {
+  std::vector<std::string> words;
+  bool several = false;  ///< Separated by commas.
+};
+
+/// The flags of one verb.
+class VerbApp final : public CLI::App {
+ public:
+  using CLI::App::App;
+  std::map<const CLI::Option*, FlagWords> words;  ///< Of those that take one of a list.
+};
+
+/// One verb: adds its flags to `app`, a VerbApp, and returns what runs it.
 using VerbSetup = std::function<int(TerminalProgress&)> (*)(CLI::App& app, GlobalOptions& global);
 struct Verb {
   const char* name;
@@ -72,15 +86,12 @@ CLI::Option* add_real(CLI::App& app, const std::string& flag, double& field, dou
 CLI::Option* add_choice(CLI::App& app, const std::string& flag, std::string& field,
                         const std::vector<std::string>& choices, const std::string& help);
 
-/// Words that shells offer as the value of a flag.
-struct FlagWords {
-  std::vector<std::string> words;
-  bool several = false;  ///< Separated by commas.
-};
-CLI::Option* offer(CLI::Option* option, FlagWords choices);
-/// None for a flag that takes any text.
-const FlagWords* words_of(const CLI::Option* option);
+/// Has shells offer words for a flag of a verb.
+CLI::Option* offer(CLI::App& verb, CLI::Option* option, FlagWords choices);
 FlagWords method_words();
+
+/// --seed: any number that fits 64 bits.
+CLI::Option* add_seed(CLI::App& app, uint64_t& seed, const std::string& help);
 
 /// --card, --preset, --labels, --size, --device, --precision.
 void add_model_flags(CLI::App& app, ModelOptions& model);

@@ -2,6 +2,7 @@
 
 #include "cli/cli.h"
 #include "pellucid/error.h"
+#include "pellucid/ground_truth.h"
 #include "pellucid/metrics.h"
 #include "pellucid/synthesis.h"
 #include "pellucid/text.h"
@@ -33,13 +34,15 @@ struct CompletedVerb {
 /// From the same table that parses them.
 std::vector<CompletedVerb> verbs_of(const CLI::App& root) {
   std::vector<CompletedVerb> list;
-  for (const CLI::App* sub : root.get_subcommands([](const CLI::App*) { return true; })) {
-    CompletedVerb verb{sub->get_name(), {}};
-    for (const CLI::Option* option : sub->get_options()) {
+  for (const CLI::App* app : root.get_subcommands([](const CLI::App*) { return true; })) {
+    const auto& sub = dynamic_cast<const VerbApp&>(*app);
+    CompletedVerb verb{sub.get_name(), {}};
+    for (const CLI::Option* option : sub.get_options()) {
       CompletedVerb::Flag flag;
       for (const std::string& name : option->get_lnames()) flag.names.push_back("--" + name);
       for (const std::string& name : option->get_snames()) flag.names.push_back("-" + name);
-      flag.choices = words_of(option);
+      const auto words = sub.words.find(option);
+      if (words != sub.words.end()) flag.choices = &words->second;
       if (!flag.names.empty()) verb.flags.push_back(std::move(flag));
     }
     list.push_back(std::move(verb));
@@ -61,6 +64,10 @@ std::string words_after(const std::string& verb) {
   if (verb == "metrics") words = names_of(metrics(), &Metric::id);
   if (verb == "recipes") {
     for (const NamedRecipe& r : recipes()) words.push_back(r.recipe.name);
+  }
+  if (verb == "dataset") {
+    words = names_of(ground_truth_sets(), &GroundTruthSet::name);
+    words.emplace_back("an8flower");  // which of the two is said by --variant
   }
   if (verb == "completion") words = {"bash", "zsh", "fish"};
   return words.empty() ? "" : " " + join(words, " ");

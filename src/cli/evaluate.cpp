@@ -27,11 +27,13 @@ std::function<int(TerminalProgress&)> setup_evaluate(CLI::App& app, GlobalOption
   add_choice(app, "--suite", request->suite, suites, "Generated pictures whose truth is known by construction")
       ->group("What to judge");
   offer(
+      app,
       app.add_option("-m,--method,--methods", request->methods, "Methods with parameters, separated by commas, or all")
           ->type_name("LIST")
           ->group("What to judge"),
       method_words());
-  offer(app.add_option("--metrics", request->metrics,
+  offer(app,
+        app.add_option("--metrics", request->metrics,
                        "Metrics with parameters, separated by commas, or all ('pellucid metrics' lists them)")
             ->type_name("LIST")
             ->group("What to judge"),

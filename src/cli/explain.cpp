@@ -66,7 +66,8 @@ std::function<int(TerminalProgress&)> setup_explain(CLI::App& app, GlobalOptions
                  "Pictures, videos, folders, globs, or .npy arrays that are already preprocessed")
       ->required()
       ->type_name("IMAGE...");
-  offer(app.add_option("-m,--method", request->methods,
+  offer(app,
+        app.add_option("-m,--method", request->methods,
                        "Methods with parameters, separated by commas: grad-cam,integrated-gradients:steps=100; or all "
                        "(default grad-cam)")
             ->type_name("LIST")

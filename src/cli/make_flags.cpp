@@ -36,18 +36,7 @@ void add_make_flags(CLI::App& app, MakeOptions& make, const std::string& family)
   add_integer(app, "--picture-size", make.size, 1, 16384, "Longer side in pixels; 0 takes the model's input size")
       ->group("How");
   add_integer(app, "--steps", make.steps, 0, 1'000'000, "Steps of the optimizer; 0 takes the recipe's")->group("How");
-  app.add_option_function<std::string>(
-         "--seed",
-         [&make](const std::string& text) {
-           int64_t seed = 0;
-           if (!parse_int(text, seed) || seed < 0) {
-             throw_usage("seed is '" + printable(text) + "'; it must be an integer >= 0 (default 0)");
-           }
-           make.seed = static_cast<uint64_t>(seed);
-         },
-         "Of all that is random (default 0)")
-      ->type_name("N")
-      ->group("How");
+  add_seed(app, make.seed, "Of all that is random")->group("How");
   add_integer(app, "--tile", make.tile, 0, 16384,
               "Side of the parts in which the network sees large pictures; 0: 512 for those over 1024 pixels")
       ->group("How");

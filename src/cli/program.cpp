@@ -1,10 +1,10 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <iostream>
-#include <map>
 
 #include "cli/cli.h"
 #include "pellucid/error.h"
@@ -201,23 +201,28 @@ CLI::Option* add_real(CLI::App& app, const std::string& flag, double& field, dou
       ->type_name("X");
 }
 
-namespace {
-
-std::map<const CLI::Option*, FlagWords>& offered() {
-  static std::map<const CLI::Option*, FlagWords> table;
-  return table;
+CLI::Option* add_seed(CLI::App& app, uint64_t& seed, const std::string& help) {
+  const std::string fallback = " (default " + std::to_string(seed) + ")";
+  return app
+      .add_option_function<std::string>(
+          "--seed",
+          [&seed, fallback](const std::string& text) {
+            int64_t small = 0;
+            const char* end = text.data() + text.size();
+            if (parse_int(text, small) && small >= 0) {  // "-0" too, as of all numbers
+              seed = static_cast<uint64_t>(small);
+            } else if (const auto [stop, error] = std::from_chars(text.data(), end, seed);
+                       error != std::errc() || stop != end || text.empty()) {
+              throw_usage("seed is '" + printable(text) + "'; it must be an integer >= 0" + fallback);
+            }
+          },
+          help + fallback)
+      ->type_name("N");
 }
 
-}  // namespace
-
-CLI::Option* offer(CLI::Option* option, FlagWords choices) {
-  offered()[option] = std::move(choices);
+CLI::Option* offer(CLI::App& verb, CLI::Option* option, FlagWords choices) {
+  dynamic_cast<VerbApp&>(verb).words[option] = std::move(choices);
   return option;
-}
-
-const FlagWords* words_of(const CLI::Option* option) {
-  const auto found = offered().find(option);
-  return found == offered().end() ? nullptr : &found->second;
 }
 
 FlagWords method_words() {
@@ -238,7 +243,7 @@ CLI::Option* add_choice(CLI::App& app, const std::string& flag, std::string& fie
         field = text;
       },
       help + ": " + join(choices, ", ") + (field.empty() ? "" : " (default " + field + ")"));
-  return offer(option->type_name("NAME"), {choices});
+  return offer(app, option->type_name("NAME"), {choices});
 }
 
 void add_model_flags(CLI::App& app, ModelOptions& model) {
@@ -265,6 +270,7 @@ void add_model_flags(CLI::App& app, ModelOptions& model) {
       ->type_name("PX")
       ->group("Model");
   offer(
+      app,
       app.add_option("--device", model.device, "cpu, cuda or cuda:N (default cpu)")->type_name("NAME")->group("Model"),
       {{"cpu", "cuda"}});
   CLI::Option* const precision = app.add_option_function<std::string>(
@@ -281,22 +287,12 @@ void add_model_flags(CLI::App& app, ModelOptions& model) {
       },
       std::string("float32, float64 or bf16 (default ") +
           (model.precision == Precision::kFloat64 ? "float64)" : "float32)"));
-  offer(precision->type_name("NAME")->group("Model"), {{"float32", "float64", "bf16"}});
+  offer(app, precision->type_name("NAME")->group("Model"), {{"float32", "float64", "bf16"}});
 }
 
 void add_run_flags(CLI::App& app, RunOptions& run) {
   add_integer(app, "--batch-size", run.batch_size, 1, 65536, "Most pictures per pass")->group("Running");
-  app.add_option_function<std::string>(
-         "--seed",
-         [&run](const std::string& text) {
-           int64_t value = 0;
-           if (!parse_int(text, value) || value < 0)
-             throw_usage("seed is '" + printable(text) + "'; it must be an integer >= 0 (default 0)");
-           run.seed = static_cast<uint64_t>(value);
-         },
-         "Of everything random (default 0)")
-      ->type_name("N")
-      ->group("Running");
+  add_seed(app, run.seed, "Of everything random")->group("Running");
   add_integer(app, "--max-pixels", run.image_limits.max_pixels, 1, int64_t{1} << 32, "Largest picture accepted")
       ->group("Running");
   add_integer(app, "--every", run.every, 1, int64_t{1} << 40, "Of a video, take every Nth frame")->group("Running");
@@ -317,7 +313,7 @@ int run_program(int argc, char** argv) {
     app.get_formatter()->column_width(34);
     std::vector<std::pair<CLI::App*, std::function<int(TerminalProgress&)>>> runners;
     for (const Verb& verb : verbs()) {
-      CLI::App* sub = app.add_subcommand(verb.name, verb.summary);
+      CLI::App* sub = app.add_subcommand(std::make_shared<VerbApp>(verb.summary, verb.name));
       sub->formatter(std::make_shared<WrappedHelp>());
       sub->get_formatter()->column_width(34);
       sub->set_version_flag("--version", std::string("pellucid ") + PELLUCID_VERSION);

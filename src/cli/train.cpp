@@ -14,7 +14,6 @@ std::function<int(TerminalProgress&)> setup_train(CLI::App& app, GlobalOptions& 
   struct Options {
     TrainRequest request;
     std::string data, variant = "single-6c", widths;
-    int64_t seed = 1;
   };
   auto o = std::make_shared<Options>();
   TrainRequest& r = o->request;
@@ -42,12 +41,11 @@ std::function<int(TerminalProgress&)> setup_train(CLI::App& app, GlobalOptions& 
   app.add_option("--widths", o->widths,
                  "Channels of each residual block or vgg stage (default 16,32,64,64 or 16,32,64,128)")
       ->type_name("LIST");
-  add_integer(app, "--seed", o->seed, 0, INT64_MAX, "Of weights and pictures");
+  add_seed(app, r.seed, "Of weights and pictures");
   app.add_option("-o,--output", r.output, "The .onnx file; a card is written beside it")->required()->type_name("FILE");
   return [o, &global](TerminalProgress& progress) {
     TrainRequest& request = o->request;
     request.data = !o->data.empty() ? o->data : o->variant == "double-12c" ? "an8flower-double" : "an8flower-single";
-    request.seed = static_cast<uint64_t>(o->seed);
     if (o->widths.empty()) o->widths = request.architecture == "vgg" ? "16,32,64,128" : "16,32,64,64";
     request.widths = widths_from(o->widths);
     const TrainResult result = train(

@@ -16,7 +16,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-void add_training_flags(CLI::App& app, PriorTraining& training, std::string& seed) {
+void add_training_flags(CLI::App& app, PriorTraining& training) {
   std::vector<std::string> sets;
   for (const GroundTruthSet& set : ground_truth_sets()) sets.push_back(set.name);
   app.add_option(
@@ -28,16 +28,8 @@ void add_training_flags(CLI::App& app, PriorTraining& training, std::string& see
   add_integer(app, "--steps", training.steps.steps, 0, 10'000'000, "Steps of the optimizer");
   add_integer(app, "--batch-size", training.batch_size, 1, 4096, "Pictures per step");
   add_real(app, "--learning-rate", training.steps.rate, 1e-9, 10, "Largest step size of Adam");
-  app.add_option("--seed", seed, "Of weights, pictures and their order (default 1)")->type_name("N");
+  add_seed(app, training.seed, "Of weights, pictures and their order");
   app.add_option("-o,--output", training.output, "The .onnx file")->required()->type_name("FILE");
-}
-
-uint64_t seed_from(const std::string& text) {
-  int64_t seed = 0;
-  if (!parse_int(text, seed) || seed < 0) {
-    throw_usage("seed is '" + printable(text) + "'; it must be an integer >= 0 (default 1)");
-  }
-  return static_cast<uint64_t>(seed);
 }
 
 std::string rounded(double x, double unit = 100) { return number_text(std::round(x * unit) / unit); }
@@ -62,7 +54,7 @@ Json reports_json(const std::vector<StepsReport>& reports) {
 std::function<int(TerminalProgress&)> setup_train_denoiser(CLI::App& app, GlobalOptions& global) {
   struct Options {
     TrainDenoiserRequest request;
-    std::string seed = "1", widths = "16,32,64";
+    std::string widths = "16,32,64";
   };
   auto o = std::make_shared<Options>();
   TrainDenoiserRequest& r = o->request;
@@ -73,11 +65,11 @@ std::function<int(TerminalProgress&)> setup_train_denoiser(CLI::App& app, Global
   add_real(app, "--sigma", r.sigma, 1e-4, 1, "Standard deviation of the noise, in display range 0..1");
   add_integer(app, "--crop", r.crop, 8, 1024, "Side of the squares that are trained on");
   app.add_option("--widths", o->widths, "Channels at each size (default 16,32,64)")->type_name("LIST");
-  add_training_flags(app, r.training, o->seed);
+  add_training_flags(app, r.training);
   return [o, &global](TerminalProgress& progress) {
     TrainDenoiserRequest& request = o->request;
     request.network.widths = widths_from(o->widths);
-    request.training.seed = request.network.seed = seed_from(o->seed);
+    request.network.seed = request.training.seed;
     const TrainDenoiserResult result = train_denoiser(request, print_reports(global, progress), &progress);
     progress.clear();
     if (global.json) {
@@ -99,7 +91,7 @@ std::function<int(TerminalProgress&)> setup_train_denoiser(CLI::App& app, Global
 std::function<int(TerminalProgress&)> setup_train_generator(CLI::App& app, GlobalOptions& global) {
   struct Options {
     TrainGeneratorRequest request;
-    std::string seed = "1", widths = "128,96,64,32,16", features;
+    std::string widths = "128,96,64,32,16", features;
   };
   auto o = std::make_shared<Options>();
   TrainGeneratorRequest& r = o->request;
@@ -121,7 +113,7 @@ std::function<int(TerminalProgress&)> setup_train_generator(CLI::App& app, Globa
   app.add_option("--widths", o->widths,
                  "Channels at each size from the grid's on; each doubles it (default 128,96,64,32,16)")
       ->type_name("LIST");
-  add_training_flags(app, r.training, o->seed);
+  add_training_flags(app, r.training);
   add_model_flags(app, r.model);
   return [o, &global](TerminalProgress& progress) {
     TrainGeneratorRequest& request = o->request;
@@ -129,7 +121,6 @@ std::function<int(TerminalProgress&)> setup_train_generator(CLI::App& app, Globa
     for (const std::string& name : split(o->features, ',')) {
       if (!trim(name).empty()) request.features.push_back(trim(name));
     }
-    request.training.seed = seed_from(o->seed);
     const TrainGeneratorResult result = train_generator(request, print_reports(global, progress), &progress);
     progress.clear();
     if (global.json) {

@@ -58,7 +58,6 @@ std::function<int(TerminalProgress&)> setup_train_style(CLI::App& app, GlobalOpt
   struct Options {
     TrainStyleRequest request;
     std::string kind = "single";
-    int64_t seed = 1;
     std::vector<std::string> contents;
   };
   auto o = std::make_shared<Options>();
@@ -98,14 +97,13 @@ std::function<int(TerminalProgress&)> setup_train_style(CLI::App& app, GlobalOpt
   add_integer(app, "--test-pictures", r.test_pictures, 1, 10000, "Contents, never trained on, to measure with");
   add_integer(app, "--compare", r.compare_steps, 0, 100000,
               "Steps of optimizing pixels against the same loss, to compare with; 0 does not");
-  add_integer(app, "--seed", o->seed, 0, INT64_MAX, "Of weights and pictures");
+  add_seed(app, r.seed, "Of weights and pictures");
   app.add_option("-o,--output", r.output, "The .onnx file; a card is written beside it")->required()->type_name("FILE");
   return [o, &global](TerminalProgress& progress) {
     TrainStyleRequest& request = o->request;
     request.kind = o->kind == "single" ? TrainStyleRequest::Kind::kSingle
                    : o->kind == "many" ? TrainStyleRequest::Kind::kMany
                                        : TrainStyleRequest::Kind::kArbitrary;
-    request.seed = static_cast<uint64_t>(o->seed);
     if (!o->contents.empty()) request.contents = o->contents;
     const auto report = [&](const StyleTrainingReport& now) {
       progress.clear();

@@ -400,10 +400,9 @@ void LayerTable::find_logits(const Graph& graph) {
   for (const Node& node : graph.nodes()) {
     if (node.op == squashing_ && node.inputs[0] == logits_) squash = &node;
   }
-  const bool last_squashed = squash && squash->op != "Sigmoid" &&
-                             (squash->integer("axis", squash->opset >= 13 ? -1 : 1) + 4) % 4 == 3;
-  const bool put_last =
-      made && made->op == "Transpose" && made->integers("perm") == std::vector<int64_t>{0, 2, 3, 1};
+  const bool last_squashed =
+      squash && squash->op != "Sigmoid" && (squash->integer("axis", squash->opset >= 13 ? -1 : 1) + 4) % 4 == 3;
+  const bool put_last = made && made->op == "Transpose" && made->integers("perm") == std::vector<int64_t>{0, 2, 3, 1};
   if (last_squashed || put_last) class_axis_ = 3;
 }
 

@@ -4,10 +4,10 @@
 #include <cctype>
 #include <cmath>
 
+#include "model/class_scores.h"
 #include "pellucid/error.h"
 #include "pellucid/model.h"
 #include "pellucid/text.h"
-#include "model/class_scores.h"
 
 namespace pellucid {
 

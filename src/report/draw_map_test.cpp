@@ -65,5 +65,29 @@ TEST(DrawMap, SignedMapsPutZeroInTheMiddleOfADivergingColorMap) {
   EXPECT_EQ(color_at(drawn.overlay, 2, 0), drawn.color_map->color_of(1));
 }
 
+// A signed number per pixel at half opacity: sqrt|v| of its color over the photo's luma 124.2, brought to 120..255.
+TEST(DrawMap, SignedPixelMapsLieOnAPaleGreyPhoto) {
+  const Rect whole{0, 0, 4, 1};
+  Image photo(4, 1, 3);
+  for (int x = 0; x < 4; ++x) std::copy_n(Color{200, 100, 50}.begin(), 3, photo.at(x, 0));
+  MapStyle style;
+  style.per_pixel = true;
+  const Tensor map = at::tensor(std::vector<float>{-4, 0, 1, 4}).view({1, 4});
+  const ValueRange range{-4, 4, true, false};
+  const DrawnMap drawn = draw_map(photo, whole, whole, map, range, style);
+  const int grey = 186;  // 120 + 135 * 124.2 / 255
+  EXPECT_EQ(color_at(drawn.overlay, 0, 0), drawn.color_map->color_of(-1));
+  EXPECT_EQ(color_at(drawn.overlay, 1, 0), (Color{grey, grey, grey}));
+  EXPECT_EQ(color_at(drawn.overlay, 3, 0), drawn.color_map->color_of(1));
+  const Color quarter = drawn.color_map->color_of(0.25), seen = color_at(drawn.overlay, 2, 0);
+  for (size_t c = 0; c < 3; ++c) EXPECT_NEAR(seen[c], (grey + quarter[c]) / 2.0, 0.5);
+  // Other maps, and unsigned ones, leave the photo its colors where they say nothing.
+  style.per_pixel = false;
+  EXPECT_EQ(color_at(draw_map(photo, whole, whole, map, range, style).overlay, 1, 0), (Color{200, 100, 50}));
+  style.per_pixel = true;
+  style.opacity = 0;
+  EXPECT_EQ(draw_map(photo, whole, whole, map, range, style).overlay.pixels, photo.pixels);
+}
+
 }  // namespace
 }  // namespace pellucid

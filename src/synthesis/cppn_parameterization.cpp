@@ -49,7 +49,8 @@ class Cppn final : public Parameterization {
     const double end = std::sqrt(3.0);
     const Tensor y = at::linspace(-end, end, scope.height, options).view({-1, 1}).expand({scope.height, scope.width});
     const Tensor x = at::linspace(-end, end, scope.width, options).view({1, -1}).expand({scope.height, scope.width});
-    Tensor net = at::stack({x, y}).flatten(1).unsqueeze(0).expand({variables.front().size(0), 2, scope.height * scope.width});
+    Tensor net =
+        at::stack({x, y}).flatten(1).unsqueeze(0).expand({variables.front().size(0), 2, scope.height * scope.width});
     for (size_t i = 0; i + 2 < variables.size(); i += 2) {
       const Tensor t = at::atan(at::baddbmm(variables[i + 1], variables[i], net));
       net = at::cat({t / 0.67, t.square() / 0.6}, 1);

@@ -49,9 +49,9 @@ inline constexpr Paper kNguyen2016{"nguyen2016", "Nguyen, Dosovitskiy, Yosinski,
                                    "Synthesizing the Preferred Inputs for Neurons in Neural Networks via Deep "
                                    "Generator Networks",
                                    "NeurIPS", 2016};
-inline constexpr Paper kStanley2007{
-    "stanley2007", "Stanley", "Compositional Pattern Producing Networks: A Novel Abstraction of Development",
-    "Genetic Programming and Evolvable Machines", 2007};
+inline constexpr Paper kStanley2007{"stanley2007", "Stanley",
+                                    "Compositional Pattern Producing Networks: A Novel Abstraction of Development",
+                                    "Genetic Programming and Evolvable Machines", 2007};
 inline constexpr Paper kMordvintsev2018{"mordvintsev2018", "Mordvintsev, Pezzotti, Schubert, Olah",
                                         "Differentiable Image Parameterizations", "Distill", 2018};
 inline constexpr Paper kOlah2017{"olah2017", "Olah, Mordvintsev, Schubert", "Feature Visualization", "Distill", 2017};

@@ -241,8 +241,8 @@ void describe(V& visit, SharedParams& p) {
   visit("range", p.range, one_of({"sigmoid", "clip"}), "How values are kept in display range.");
 }
 
-/// Each picture is a spectrum of its own and small pictures that all have in common; from an eighth of the size on there
-/// are also two, of which the first picture has one, the last the other, and those between a mixture.
+/// Each picture is a spectrum of its own and small pictures that all have in common; from an eighth of the size on
+/// there are also two, of which the first picture has one, the last the other, and those between a mixture.
 class Shared final : public Parameterization {
  public:
   Shared(const PartScope& scope, const SharedParams& p)
@@ -251,8 +251,8 @@ class Shared final : public Parameterization {
     TensorList variables = own_.begin(scope, generator);
     for (int64_t level = 1; level <= p_.levels; ++level) {
       for (const int64_t count : counts(level)) {
-        variables.push_back(p_.sd *
-                            drawn_normal({count, 3, side(scope.height, level), side(scope.width, level)}, generator, scope));
+        variables.push_back(
+            p_.sd * drawn_normal({count, 3, side(scope.height, level), side(scope.width, level)}, generator, scope));
       }
     }
     return variables;

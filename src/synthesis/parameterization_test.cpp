@@ -174,8 +174,8 @@ TEST(FourierPhase, KeepsMagnitudes) {
   }
 }
 
-// A spectrum of zeros leaves what pictures have in common: levels of one value, and from an eighth on two that the first
-// and the last picture have and the one between takes in halves.
+// A spectrum of zeros leaves what pictures have in common: levels of one value, and from an eighth on two that the
+// first and the last picture have and the one between takes in halves.
 TEST(Shared, PicturesHaveLevelsInCommon) {
   const Studio studio(test::identity_graph(), 16, test::plain_card(), PixelUnit::kDisplay, 3);
   const auto part = studio.parameterization("shared:decorrelate=false,levels=3");

@@ -32,9 +32,9 @@ const std::vector<PartEntry<Objective>>& objective_table() {
 }
 
 const std::vector<PartEntry<Parameterization>>& parameterization_table() {
-  static const auto table = joined<Parameterization>(
-      {picture_parameterizations(), phase_parameterizations(), network_parameterizations(), delta_parameterizations(),
-       latent_parameterizations()});
+  static const auto table =
+      joined<Parameterization>({picture_parameterizations(), phase_parameterizations(), network_parameterizations(),
+                                delta_parameterizations(), latent_parameterizations()});
   return table;
 }
 

@@ -1,3 +1,5 @@
+#include <ATen/CPUGeneratorImpl.h>
+
 #include <algorithm>
 #include <chrono>
 #include <map>
@@ -25,7 +27,8 @@ namespace {
 struct ComputeFailure {
   ErrorKind kind;
   std::string message;
-  bool of_shape = false;  ///< All pictures of this shape fail alike.
+  bool of_shape = false;            ///< All pictures of this shape fail alike.
+  const ExplainJob* job = nullptr;  ///< At which it happened; null before the first.
 };
 
 template <class Work>
@@ -59,7 +62,7 @@ class Explainer {
     writer_.prepare_folder();
     result_.notes.insert(result_.notes.begin(), model_.card.notes.begin(), model_.card.notes.end());
     while (true) {
-      const std::vector<ReadPicture> batch = reader.next(request_.run.batch_size);
+      const std::vector<ReadPicture> batch = reader.next(holds_maps() ? 1 : request_.run.batch_size);
       if (batch.empty()) break;
       if (progress_) {
         progress_->check();
@@ -182,7 +185,13 @@ class Explainer {
 
   Tensor reference() {
     if (!reference_.defined()) {
-      const Picture p = load_picture(request_.reference, "reference", model_, request_.run.image_limits);
+      const std::vector<Picture> read =
+          load_pictures(request_.reference, "reference", model_, request_.run.image_limits);
+      if (read.size() != 1) {
+        throw_invalid(printable(request_.reference) + ": holds " + std::to_string(read.size()) +
+                      " arrays; one was expected as the reference");
+      }
+      const Picture& p = read.front();
       const LayerTable table(model_.network, {p.input.sizes().vec()}, progress_);
       reference_ = forward(model_.network, batch_of({&p}, model_.network), table.logits(), progress_).flatten();
       result_.reference = {request_.reference, sha256_file(request_.reference)};
@@ -201,14 +210,14 @@ class Explainer {
       entry.name = batch[i].picture.name;
       entry.sha256 = batch[i].picture.sha256;
       if (!batch[i].error.empty()) {
-        fail(entry, {ErrorKind::kInvalidInput, batch[i].error});
+        fail(entry, {ErrorKind::kInvalidInput, batch[i].error}, batch[i].error);
         continue;
       }
       try {
         ready.push_back({&batch[i].picture, annotations_.read(batch[i].picture), first + i});
       } catch (const Error& e) {
         if (e.kind() != ErrorKind::kInvalidInput) throw;
-        fail(entry, {e.kind(), e.what()});
+        fail(entry, {e.kind(), e.what()}, e.what());
       }
     }
     if (ready.empty()) return;
@@ -217,28 +226,63 @@ class Explainer {
     } catch (const ComputeFailure& failure) {
       explain_one_by_one(ready, failure);
     }
+    tried_ = true;
   }
 
   void explain_one_by_one(std::vector<Prepared>& ready, const ComputeFailure& together) {
     for (Prepared& one : ready) {
+      std::vector<Prepared> alone;
+      alone.push_back(std::move(one));
       try {
         if (ready.size() == 1 || together.of_shape) throw together;
-        std::vector<Prepared> alone;
-        alone.push_back(std::move(one));
-        one.place = alone.front().place;
         explain_batch(alone);
       } catch (const ComputeFailure& failure) {
-        fail(result_.pictures[one.place], failure);
+        if (!tried_ && fails_for_any(alone.front().annotations.regions, failure)) {
+          throw Error(failure.kind, failure.message);
+        }
+        ExplainedPicture& entry = result_.pictures[alone.front().place];
+        // A reason in the network does not say by which picture it came up.
+        fail(entry, failure, printable(entry.path) + ": " + failure.message);
       }
+      tried_ = true;
     }
   }
 
-  void fail(ExplainedPicture& entry, const ComputeFailure& failure) {
+  /// Whether a wish is to blame rather than the first picture: one of noise, at the model's own size and wholly inside
+  /// of its mask, fails alike.
+  bool fails_for_any(const Tensor& regions, const ComputeFailure& failure) {
+    if (failure.kind != ErrorKind::kUsage && failure.kind != ErrorKind::kUnsupported) return false;
+    const Shape shape = usual_input_shape(model_.card);
+    const int64_t row_axis = model_.card.channels_first ? 2 : 1;
+    const at::IntArrayRef sides = at::IntArrayRef(shape).slice(static_cast<size_t>(row_axis), 2);
+    if (regions.defined() && regions.sizes() != sides) return false;
+    Picture noise;
+    noise.input = at::randn(shape, at::detail::createCPUGenerator(request_.run.seed));
+    std::vector<Prepared> alone(1);
+    alone.front().picture = &noise;
+    alone.front().annotations.mask = at::ones(sides, at::kBool);
+    alone.front().annotations.regions = regions;
+    const std::vector<std::string> notes = result_.notes;
+    bool alike = false;
+    try {
+      computing([&] {
+        const at::NoGradGuard no_grad;
+        const Tensor input = batch_of({&noise}, model_.network);
+        const auto table = table_for(shape);
+        const Tensor logits = forward(model_.network, input, table->logits(), progress_);
+        if (failure.job) run_job(*failure.job, alone, input, *table, logits);
+      });
+    } catch (const ComputeFailure& again) {
+      alike = again.kind == failure.kind;
+    }
+    result_.notes = notes;
+    return alike;
+  }
+
+  void fail(ExplainedPicture& entry, const ComputeFailure& failure, const std::string& line) {
     if (!first_failure_) first_failure_ = failure;
     ++result_.num_failed;
-    entry.error = failure.message;
-    // A reason in the network does not say by which picture it came up.
-    if (failure.kind != ErrorKind::kInvalidInput) entry.error = printable(entry.path) + ": " + failure.message;
+    entry.error = line;
   }
 
   void refuse_if_all_failed() const {
@@ -267,6 +311,7 @@ class Explainer {
     const Tensor logits = computing([&] { return finite_scores(input, table); });
     const std::string output = output_note(table, model_.network.graph());
     if (!output.empty()) add_note(result_.notes, output);
+    add_label_note(result_.notes, model_.card, table);
     if (!table.squashing().empty()) add_note(result_.notes, "scores are taken before the final " + table.squashing());
 
     const auto classes = top_classes(logits, model_, table, 5);
@@ -290,23 +335,20 @@ class Explainer {
 
   Tensor finite_scores(const Tensor& input, const LayerTable& table) const {
     const Tensor logits = forward(model_.network, input, table.logits(), progress_);
-    const std::string problem = score_problem(logits);
-    if (!problem.empty()) throw_failed(problem);
-    return logits;
+    if (has_finite_scores(logits)) return logits;
+    if (input.size(0) > 1) throw_failed("scores are not finite");  // each picture alone says why
+    throw_failed(score_problem(model_.network, input, table, progress_));
   }
+
+  /// The maps of the first picture are written when all of them are there, so that a wish that no picture could fulfil
+  /// leaves earlier results alone. Under "all" such methods are left out; there it is enough to try the targets.
+  bool holds_maps() const { return !tried_ && !skip_unsuitable_ && jobs_.size() > 1; }
 
   void run_jobs(const std::vector<Prepared>& ready, const Tensor& input, const LayerTable& table, const Tensor& logits,
                 std::vector<PictureInProgress>& progress) {
     const std::string* row_target = nullptr;
     std::vector<std::map<std::string, std::string>> resolved(ready.size());
-    for (size_t begin = 0; begin < jobs_.size();) {
-      size_t end = begin + 1;
-      // Maps on one color scale are drawn when all of them are there: a method's maps for all targets.
-      while (request_.shared_scale && end < jobs_.size() && jobs_[end].call.text() == jobs_[begin].call.text()) ++end;
-      std::vector<DoneJob> group;
-      for (size_t j = begin; j < end; ++j) {
-        if (auto done = run_job(jobs_[j], ready, input, table, logits)) group.push_back(std::move(*done));
-      }
+    const auto draw = [&](std::vector<DoneJob>& group) {
       for (DoneJob& done : group) note_repeated_classes(done, resolved);
       const bool new_row =
           !request_.shared_scale && !group.empty() && row_target && *row_target != group.front().job->target.text;
@@ -320,7 +362,52 @@ class Explainer {
                           new_row);
         }
       }
+    };
+    if (!tried_ && skip_unsuitable_) try_targets(ready, input, table, logits);
+    std::vector<std::vector<DoneJob>> held;
+    for (size_t begin = 0; begin < jobs_.size();) {
+      size_t end = begin + 1;
+      // Maps on one color scale are drawn when all of them are there: a method's maps for all targets.
+      while (request_.shared_scale && end < jobs_.size() && jobs_[end].call.text() == jobs_[begin].call.text()) ++end;
+      std::vector<DoneJob> group;
+      for (size_t j = begin; j < end; ++j) {
+        if (auto done = run_job(jobs_[j], ready, input, table, logits)) group.push_back(std::move(*done));
+      }
+      if (holds_maps()) {
+        held.push_back(std::move(group));
+      } else {
+        draw(group);
+      }
       begin = end;
+    }
+    for (std::vector<DoneJob>& group : held) draw(group);
+  }
+
+  void try_targets(const std::vector<Prepared>& ready, const Tensor& input, const LayerTable& table,
+                   const Tensor& logits) {
+    std::set<std::string> seen;
+    for (const ExplainJob& job : jobs_) {
+      if (!seen.insert(job.target.text).second) continue;
+      DoneJob done;
+      done.job = &job;
+      bind_target(done, ready, input, table, logits);
+    }
+  }
+
+  /// Sets the target of a job; returns the value that it is of.
+  Tensor bind_target(DoneJob& done, const std::vector<Prepared>& ready, const Tensor& input, const LayerTable& table,
+                     const Tensor& logits) {
+    const Target& target = done.job->target;
+    const ValueId id = target_value(target, table, model_.network.graph());
+    try {
+      return computing([&] {
+        const Tensor value = id == table.logits() ? logits : forward(model_.network, input, id, progress_);
+        done.target = std::make_unique<BoundTarget>(with_masks(target, ready, value), table, model_.card, id, value);
+        return value;
+      });
+    } catch (ComputeFailure& failure) {
+      failure.job = done.job;
+      throw;
     }
   }
 
@@ -339,14 +426,9 @@ class Explainer {
 
   std::optional<DoneJob> run_job(const ExplainJob& job, const std::vector<Prepared>& ready, const Tensor& input,
                                  const LayerTable& table, const Tensor& logits) {
-    const ValueId value_id = target_value(job.target, table, model_.network.graph());
     DoneJob done;
     done.job = &job;
-    const Tensor value = computing([&] {
-      const Tensor v = value_id == table.logits() ? logits : forward(model_.network, input, value_id, progress_);
-      done.target = std::make_unique<BoundTarget>(with_masks(job.target, ready, v), table, model_.card, value_id, v);
-      return v;
-    });
+    const Tensor value = bind_target(done, ready, input, table, logits);
     Context context{model_.network,          table,     model_.card, input, *done.target, {}, request_.run.seed,
                     request_.run.batch_size, progress_, {}};
     context.segmenter = superpixels_of;
@@ -364,7 +446,7 @@ class Explainer {
       if (e.kind() == ErrorKind::kInterrupted) throw;
       // Under "all" a method that does not suit the model is left out with its reason.
       const bool unsuitable = e.kind() == ErrorKind::kUsage || e.kind() == ErrorKind::kUnsupported;
-      if (!skip_unsuitable_ || !unsuitable) throw ComputeFailure{e.kind(), e.what()};
+      if (!skip_unsuitable_ || !unsuitable) throw ComputeFailure{e.kind(), e.what(), false, &job};
       add_note(result_.notes, job.call.method->id + " left out: " + e.what());
       return std::nullopt;
     }
@@ -414,6 +496,7 @@ class Explainer {
   ExplainResult result_;
   std::vector<ExplainJob> jobs_;
   bool skip_unsuitable_ = false, wishes_checked_ = false;
+  bool tried_ = false;  ///< A picture has come through, or failed for reasons of its own.
   std::optional<ComputeFailure> first_failure_;
   std::shared_ptr<const LayerTable> table_;
   Shape table_shape_;

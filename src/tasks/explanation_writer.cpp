@@ -32,8 +32,11 @@ std::string percent(double share) { return std::to_string(std::lround(share * 10
 
 std::string class_line(const Prediction& p) {
   return std::to_string(p.index) + " " + printable(p.label, 40) + "  " +
-         std::to_string(std::lround(p.probability * 1000) / 10.0).substr(0, 4) + " %";
+         number_text(std::round(p.probability * 1000) / 10) + " %";
 }
+
+/// Whether a map has a number of its own for each pixel, as gradients have.
+bool is_pixel_map(const Attribution& a) { return a.values.dim() == 4; }
 
 /// The part of a map that shows the photo.
 Tensor content_of(const Tensor& map, const Rect& content) {
@@ -91,7 +94,7 @@ ValueRange ExplanationWriter::range(const DoneJob& done, int64_t i) const {
     options.normalization = find_normalization(request_.normalization);
   } else if (!a.zero_is_neutral) {
     options.normalization = Normalization::kMinMax;
-  } else if (a.values.dim() == 4) {
+  } else if (is_pixel_map(a)) {
     // Gradient maps have a few extreme pixels that would leave the rest dark.
     options.normalization = Normalization::kPercentile;
   } else {
@@ -131,6 +134,7 @@ void ExplanationWriter::add_map(PictureInProgress& p, const DoneJob& done, int64
   MapStyle style;
   style.color_map = request_.color_map;
   style.opacity = request_.opacity;
+  style.per_pixel = is_pixel_map(done.attribution);
   const DrawnMap drawn = draw_map(p.picture->photo, p.picture->seen, p.picture->content, map, range, style);
   SheetCell cell;
   cell.new_row = new_row;

@@ -1,11 +1,14 @@
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 
+#include "graph/map_layers.h"
+#include "model/class_scores.h"
 #include "pellucid/error.h"
 #include "pellucid/files.h"
 #include "pellucid/tasks.h"
 #include "pellucid/text.h"
-#include "model/class_scores.h"
+#include "tasks/cam_layers.h"
 #include "tasks/card_json.h"
 #include "tasks/run_model.h"
 
@@ -90,6 +93,12 @@ Tensor batch_of(const std::vector<const Picture*>& pictures, const Network& netw
   return at::cat(inputs).to(at::TensorOptions().device(network.device()).dtype(network.dtype()));
 }
 
+Shape usual_input_shape(const ModelCard& card) {
+  const int64_t height = card.height > 0 ? card.height : 224;
+  const int64_t width = card.width > 0 ? card.width : 224;
+  return card.channels_first ? Shape{1, card.channels(), height, width} : Shape{1, height, width, card.channels()};
+}
+
 Tensor mask_tensor(const Image& mask) {
   const Tensor t = at::empty({mask.height, mask.width}, at::kByte);
   std::copy(mask.pixels.begin(), mask.pixels.end(), t.data_ptr<uint8_t>());
@@ -109,9 +118,51 @@ std::string output_note(const LayerTable& layers, const Graph& graph) {
   return "the scores are those of the output " + name + " (outputs are " + join(names, ", ") + ")";
 }
 
-std::string score_problem(const Tensor& scores) {
-  return !scores.is_floating_point() || at::isfinite(scores).all().item<bool>() ? std::string()
-                                                                                : "the network's scores are not finite";
+bool has_finite_scores(const Tensor& scores) {
+  return !scores.is_floating_point() || at::isfinite(scores).all().item<bool>();
+}
+
+std::string score_problem(const Network& network, const Tensor& input, const LayerTable& table,
+                          const Progress* progress) {
+  const Graph& graph = network.graph();
+  const std::string problem = printable(graph.name) + ": the network's scores are not finite";
+  std::vector<ValueId> path;
+  for (const LayerInfo& layer : table.layers()) {
+    if (leads_to(graph, layer.value, table.logits())) path.push_back(layer.value);
+  }
+  constexpr size_t kAtOnce = 16;  // values held in memory
+  for (size_t begin = 0; begin < path.size(); begin += kAtOnce) {
+    Request request;
+    for (size_t i = begin; i < std::min(path.size(), begin + kAtOnce); ++i) request.capture.push_back(path[i]);
+    const Values values = network.run({input}, request, progress);
+    for (const ValueId id : request.capture) {
+      if (has_finite_scores(values.at(id))) continue;
+      const Node& node = *graph.producer_of(id);
+      std::string where =
+          "'" + printable(graph.value(id).name) + "' (" + printable(node.op) + " '" + printable(node.name) + "')";
+      for (const ValueId in : node.inputs) {
+        if (in == kNoValue || !graph.value(in).constant.defined() || has_finite_scores(graph.value(in).constant))
+          continue;
+        where += ", whose weight '" + printable(graph.value(in).name) + "' holds NaN or infinity";
+        break;
+      }
+      return problem + "; the first value that is not finite is " + where;
+    }
+  }
+  return problem;
+}
+
+void add_label_note(std::vector<std::string>& notes, const ModelCard& card, const LayerTable& layers) {
+  const Shape& scores = layers.shape(layers.logits());
+  const bool per_class =
+      scores.size() == 4 || (scores.size() >= 2 && c10::multiply_integers(scores) == scores[0] * scores[1]);
+  if (card.labels.empty() || !per_class) return;
+  const int64_t count = scores[static_cast<size_t>(scores.size() == 4 ? layers.class_axis() : 1)];
+  const int64_t num_classes = count == 1 ? 2 : count;
+  const auto num_labels = static_cast<int64_t>(card.labels.size());
+  if (num_labels == num_classes) return;
+  add_note(notes, std::to_string(num_labels) + (num_labels == 1 ? " label" : " labels") + " for " +
+                      std::to_string(num_classes) + " classes: they may belong to another model");
 }
 
 std::vector<std::vector<Prediction>> top_classes(const Tensor& logits, const LoadedModel& model,
@@ -140,10 +191,7 @@ std::vector<std::vector<Prediction>> top_classes(const Tensor& logits, const Loa
 ModelInfo inspect(const LoadedModel& model, const Progress* progress) {
   const Graph& graph = model.network.graph();
   const ModelCard& card = model.card;
-  const int64_t height = card.height > 0 ? card.height : 224;
-  const int64_t width = card.width > 0 ? card.width : 224;
-  const Shape input =
-      card.channels_first ? Shape{1, card.channels(), height, width} : Shape{1, height, width, card.channels()};
+  const Shape input = usual_input_shape(card);
   const LayerTable table(model.network, {input}, progress);
   nlohmann::ordered_json json;
   json["model"] = model.path;
@@ -161,16 +209,21 @@ ModelInfo inspect(const LoadedModel& model, const Progress* progress) {
   json["squashing"] = table.squashing();
   json["card"] = card_json(card);
   json["card"]["labels"] = card.labels.size();
-  json["notes"] = card.notes;
+  std::vector<std::string> notes = card.notes;
+  add_label_note(notes, card, table);
+  json["notes"] = notes;
   ModelInfo info;
-  info.layers = table.layers();
+  // Constants are layers to the engine, not to who looks for one; the others keep their indices.
+  for (const LayerInfo& layer : table.layers()) {
+    if (layer.op != "Constant") info.layers.push_back(layer);
+  }
   try {
     info.cam_layer = table.layer(table.default_cam_layer()).name;
     json["cam_layer"] = info.cam_layer;
   } catch (const Error&) {
     json["cam_layer"] = nullptr;
   }
-  for (const LayerInfo& layer : table.layers()) {
+  for (const LayerInfo& layer : info.layers) {
     info.flops += layer.flops;
     nlohmann::ordered_json row;
     row["index"] = layer.index;

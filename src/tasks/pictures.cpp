@@ -108,7 +108,8 @@ std::vector<std::string> expand_inputs(const std::vector<std::string>& names) {
       throw_invalid(printable(name) + ": no such file or folder");
     }
     for (const std::string& file : found) {
-      if (seen.insert(file).second) result.push_back(file);
+      // "a.png" and "./a.png" are one file; a link is one of its own.
+      if (seen.insert(fs::absolute(fs::u8path(file), ec).lexically_normal().string()).second) result.push_back(file);
     }
   }
   return result;

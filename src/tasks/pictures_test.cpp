@@ -30,6 +30,8 @@ TEST(ExpandInputs, FoldersAreSearchedWithoutHiddenFilesAndLinks) {
   // Each once, however often it is named; a file named outright needs no known extension.
   EXPECT_EQ(expand_inputs({folder.file("notes.txt"), folder.file("b.png"), folder.file("*.png")}),
             (Words{folder.file("notes.txt"), folder.file("b.png")}));
+  EXPECT_EQ(expand_inputs({folder.file("b.png"), folder.file("./b.png"), folder.file("sub/../b.png")}),
+            Words{folder.file("b.png")});
   test::expect_error(ErrorKind::kUsage, "'*/x.png': only the last part of a path may hold '*' or '?'",
                      [] { expand_inputs({"*/x.png"}); });
 }

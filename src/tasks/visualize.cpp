@@ -306,10 +306,12 @@ class Planner {
       }
       const std::string percent = std::to_string(std::lround(100 * share)) + " %";
       job.batch.push_back({unique(wishes[0].name + ".to." + wishes[1].name + "." + std::to_string(b)),
-                           b == 0                            ? wishes[0].title
+                           b == 0                          ? wishes[0].title
                            : b + 1 == request_.interpolate ? wishes[1].title
-                                                             : percent + " of " + wishes[1].title,
-                           share == 0 ? wishes[0].class_index : share == 1 ? wishes[1].class_index : -1});
+                                                           : percent + " of " + wishes[1].title,
+                           share == 0   ? wishes[0].class_index
+                           : share == 1 ? wishes[1].class_index
+                                        : -1});
     }
     job.title = wishes[0].title + " to " + wishes[1].title;
     job.name = unique(wishes[0].name + ".to." + wishes[1].name + ".batch");
