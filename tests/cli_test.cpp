@@ -90,9 +90,9 @@ TEST_F(Cli, InfoLeavesConstantsOut) {
   m.output("logits");
   folder.write("m.onnx", m.bytes());
   const json layers = good_json({"info", "m.onnx"})["layers"];
-  Words names;
-  for (const json& layer : layers) names.push_back(layer["name"]);
-  EXPECT_EQ(names, (Words{"before", "map", "pool", "logits"}));
+  Words shown;
+  for (const json& layer : layers) shown.push_back(layer["name"].get<std::string>());
+  EXPECT_EQ(shown, (Words{"before", "map", "pool", "logits"}));
   const std::string index = "#" + std::to_string(layers[1]["index"].get<int64_t>());
   picture("p.png", 8);
   EXPECT_EQ(good_json({"explain", "m.onnx", "p.png", "-l", index})["pictures"][0]["maps"][0]["layers"], json{"map"});

@@ -70,8 +70,8 @@ std::function<int(TerminalProgress&)> setup_info(CLI::App& app, GlobalOptions& g
               << " FLOPs\n";
     std::cout << "opset " << (graph.opsets.count("") ? std::to_string(graph.opsets.at("")) : "?") << ", by "
               << (graph.producer.empty() ? "an unnamed exporter" : printable(graph.producer)) << "\n";
-    for (const std::string note : nlohmann::json::parse(info.json)["notes"])
-      std::cout << "note: " << printable(note, 400) << "\n";
+    const auto notes = nlohmann::json::parse(info.json)["notes"].get<std::vector<std::string>>();
+    for (const std::string& note : notes) std::cout << "note: " << printable(note, 400) << "\n";
     std::vector<std::vector<std::string>> rows;
     for (const LayerInfo& layer : info.layers) {
       const bool local = !layer.rows.whole && layer.shape.size() == 4;

@@ -257,7 +257,7 @@ class Explainer {
     const at::IntArrayRef sides = at::IntArrayRef(shape).slice(static_cast<size_t>(row_axis), 2);
     if (regions.defined() && regions.sizes() != sides) return false;
     Picture noise;
-    noise.input = at::randn(shape, at::detail::createCPUGenerator(request_.run.seed));
+    noise.input = at::rand(shape, at::detail::createCPUGenerator(request_.run.seed));
     std::vector<Prepared> alone(1);
     alone.front().picture = &noise;
     alone.front().annotations.mask = at::ones(sides, at::kBool);
