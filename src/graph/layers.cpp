@@ -186,7 +186,8 @@ class PositionWalk {
   /// Finds the axes of positions again where they came through side by side: a channel shuffle, one more axis.
   static bool reshape(const Shape& in, const Shape& out, Positions& p) {
     const int64_t height = extent(in, p.row_axis), width = extent(in, p.column_axis);
-    if (p.column_axis != p.row_axis + 1 || p.column_axis >= rank_of(in) || height * width == 1) return false;
+    const bool beside = p.row_axis >= 0 && p.column_axis == p.row_axis + 1 && p.column_axis < rank_of(in);
+    if (!beside || height * width == 1) return false;
     const int64_t before = c10::multiply_integers(in.begin(), in.begin() + p.row_axis);
     int64_t product = 1;
     for (int64_t axis = 0; axis + 1 < rank_of(out); ++axis) {

@@ -432,14 +432,12 @@ TEST(LayerTable, NamesTheOnlyBatchThatANetworkTakes) {
                });
   // One that no batch suits keeps its own error.
   const Network none(graph(5));
-  EXPECT_THROW(
-      try {
-        LayerTable(none, {{1, 3, 8, 8}});
-      } catch (const Error& e) {
-        EXPECT_EQ(e.kind(), ErrorKind::kInvalidInput);
-        throw;
-      },
-      Error);
+  try {
+    LayerTable(none, {{1, 3, 8, 8}});
+    FAIL() << "accepted";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::kInvalidInput);
+  }
 }
 
 TEST(ReceptiveField, GlobalPoolingSeesTheWhole) {

@@ -56,7 +56,7 @@ std::vector<ValueId> sorted_unique(std::vector<ValueId> ids) {
 
 std::pair<int64_t, int64_t> integer_range(at::ScalarType type) {
   const bool is_signed = at::isSignedType(type);
-  const int64_t values = int64_t{1} << (8 * c10::elementSize(type) - (is_signed ? 1 : 0));
+  const int64_t values = int64_t{1} << (8 * static_cast<int64_t>(c10::elementSize(type)) - (is_signed ? 1 : 0));
   return {is_signed ? -values : 0, values - 1};
 }
 

@@ -100,11 +100,19 @@ TEST(Plan, TellsFailuresFromBadOperands) {
     }
     return ErrorKind::kUsage;
   };
-  EXPECT_EQ(raised([](OpCall&) -> TensorList { TORCH_CHECK(false, "sizes do not match"); }), ErrorKind::kInvalidInput);
-  EXPECT_EQ(raised([](OpCall&) -> TensorList { TORCH_CHECK_WITH(OutOfMemoryError, false, "CUDA out of memory"); }),
+  EXPECT_EQ(raised([](OpCall&) -> TensorList {
+              TORCH_CHECK(false, "sizes do not match");
+              return {};
+            }),
+            ErrorKind::kInvalidInput);
+  EXPECT_EQ(raised([](OpCall&) -> TensorList {
+              TORCH_CHECK_WITH(OutOfMemoryError, false, "CUDA out of memory");
+              return {};
+            }),
             ErrorKind::kFailed);
   EXPECT_EQ(raised([](OpCall&) -> TensorList {
               TORCH_CHECK(false, "[enforce fail at alloc_cpu.cpp:66] . DefaultCPUAllocator: can't allocate memory");
+              return {};
             }),
             ErrorKind::kFailed);
   EXPECT_EQ(raised([](OpCall&) -> TensorList { throw std::bad_alloc(); }), ErrorKind::kFailed);
