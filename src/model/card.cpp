@@ -161,7 +161,7 @@ ModelCard guess_card(const Graph& graph) {
     return stated;
   }
   std::string name = "none";
-  std::string why = "nothing in the file tells";
+  std::string why;
   const auto wanted = graph.metadata.find("pellucid.preset");
   if (wanted != graph.metadata.end()) {
     name = wanted->second;
@@ -188,7 +188,9 @@ ModelCard guess_card(const Graph& graph) {
   }
   ModelCard card = card_from_preset(name);
   card.channels_first = size.channels_first;
-  card.notes.push_back("preprocessing '" + name + "' guessed from " + why + "; set it with --preset or a card file");
+  card.notes.push_back("preprocessing '" + name + "'" +
+                       (why.empty() ? ", since nothing in the file tells of another" : " guessed from " + why) +
+                       "; set it with --preset or a card file");
   fit_card(card, graph);
   return card;
 }

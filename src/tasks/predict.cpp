@@ -75,6 +75,9 @@ class Predictor {
       return last;
     }
     add_label_note(result.notes, model_.card, *table_);
+    if (const std::string output = output_note(*table_, model_.network.graph()); !output.empty()) {
+      add_note(result.notes, output);
+    }
     for (size_t i = 0; i < ready.size(); ++i) {
       const auto& [picture, predicted] = ready[i];
       const Tensor scores = logits.narrow(0, static_cast<int64_t>(i), 1);
