@@ -5,6 +5,7 @@
 #include "pellucid/error.h"
 #include "pellucid/tasks.h"
 #include "pellucid/text.h"
+#include "tasks/cam_layers.h"
 #include "tasks/picture_reader.h"
 #include "tasks/run_model.h"
 
