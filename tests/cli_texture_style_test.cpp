@@ -206,8 +206,12 @@ TEST_F(CliTexture, TheShippedNetworkTakesAnyPictureAsTheStyle) {
     const json one = stylized(style, {}).at("pictures").at(0);
     EXPECT_LT(one.at("style_loss"), 0.7 * one.at("style_loss_of_original").get<double>()) << style;
     const double red = redness(decode_image(folder.file("any/flower.styled.png")));
-    if (style == "red.png") EXPECT_GT(red, 40);
-    if (style == "blue.png") EXPECT_LT(red, -40);
+    if (style == "red.png") {
+      EXPECT_GT(red, 40);
+    }
+    if (style == "blue.png") {
+      EXPECT_LT(red, -40);
+    }
   }
   stylized("red.png", {"--alpha", "0"});
   const Image back = decode_image(folder.file("any/flower.styled.png")), content = decode_image(flower);

@@ -74,7 +74,8 @@ Positions PositionWalk::of_input(const Shape& shape) {
   return p;
 }
 
-Positions PositionWalk::behind(const Node& node, Positions p, const Shape& in, const Shape& widest, const Shape& out) const {
+Positions PositionWalk::behind(const Node& node, Positions p, const Shape& in, const Shape& widest,
+                               const Shape& out) const {
   const bool same_rank = in.size() == out.size();
   const bool one_position = rank_of(in) == 4 && extent(in, p.row_axis) * extent(in, p.column_axis) == 1;
   if (is_any(node.op, {"Conv", "MaxPool", "AveragePool", "LpPool"}) && rank_of(in) == 4 && p.are_planes()) {
