@@ -213,7 +213,7 @@ TEST_F(Cli, WishesThatNoPictureFulfilsEndTheRunBeforeItWrites) {
   };
   refused({"-t", "top1", "-t", "similarity"}, "target 'similarity' needs a reference picture");
   refused({"-t", "top3"}, "target 'top3': the model has 2 classes");
-  refused({"-t", "channel:map:9"}, "target 'channel:map:9': index 9 is beyond the value's shape [1,2,8,8]");
+  refused({"-t", "channel:map:9"}, "target 'channel:map:9': index 9 is beyond the value's shape [1,2,224,224]");
   refused({"-l", "pool"},
           "layer 'pool' holds one position ([1,2,1,1]); class activation maps need a layer before the pooling");
 }

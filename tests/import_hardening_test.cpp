@@ -683,6 +683,7 @@ TEST_F(GraphStructure, NamesAreMadeSafeToPrint) {
   expect_rejected(large, kInvalid, "bad.onnx: output '" + std::string(117, 'n') + "...' is not produced by any node");
   auto op = small_model();
   op.node("Bad\n" + std::string(1'000'000, 'x'), {"x"}, {"z"}, "../../etc");
+  op.output("z");
   expect_rejected(
       op, kUnsupported,
       "bad.onnx: op Bad?" + std::string(53, 'x') +
