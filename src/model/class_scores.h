@@ -1,8 +1,11 @@
 #pragma once
 
-#include "pellucid/tensor.h"
+#include "pellucid/layers.h"
 
 namespace pellucid {
+
+/// Classes that the logits count; two where they are one score.
+int64_t num_classes(const LayerTable& layers);
 
 /// Probabilities [N,K,...] of scores [N,C,...]: by themselves where each class has a sigmoid, else by softmax; a single
 /// score s stands for the two classes (-s, s) with the probabilities sigmoid(-s), sigmoid(s).

@@ -225,6 +225,12 @@ ValueId target_value(const Target& target, const LayerTable& layers, const Graph
   }
 }
 
+int64_t num_classes(const LayerTable& layers) {
+  const Shape& shape = layers.shape(layers.logits());
+  const int64_t scores = shape.at(static_cast<size_t>(shape.size() == 4 ? layers.class_axis() : 1));
+  return scores == 1 ? 2 : scores;
+}
+
 Tensor paired_scores(const Tensor& scores) { return scores.size(1) == 1 ? at::cat({-scores, scores}, 1) : scores; }
 
 Tensor class_probabilities(const Tensor& scores, bool sigmoid) {

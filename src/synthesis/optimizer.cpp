@@ -9,6 +9,11 @@
 
 namespace pellucid {
 
+bool same_values(const TensorList& a, const TensorList& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](const Tensor& x, const Tensor& y) { return at::equal(x, y); });
+}
+
 namespace {
 
 Tensor per_picture(const Tensor& value, const Tensor& like) {
@@ -224,7 +229,7 @@ class Lbfgs final : public Optimizer {
   void keep_within(Bounds bounds) override { bounds_ = std::move(bounds); }
 
   void step(TensorList& variables, const LossAndGradients& here, const StepInfo&, const LossClosure& closure) override {
-    if (at_rest_ && same(here.gradients, last_gradients_)) return;
+    if (at_rest_ && same_values(here.gradients, last_gradients_)) return;
     remember(variables, here.gradients);
     TensorList direction = descent(variables, here.gradients);
     Trial start{0, dot(here.gradients, direction), here};
@@ -280,10 +285,6 @@ class Lbfgs final : public Optimizer {
     changes_.clear();
   }
 
-  static bool same(const TensorList& a, const TensorList& b) {
-    return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                      [](const Tensor& x, const Tensor& y) { return at::equal(x, y); });
-  }
   static bool curved(double size, const TensorList& change) { return size > 1e-10 * dot(change, change); }
 
   void remember(const TensorList& variables, const TensorList& gradients) {

@@ -170,6 +170,12 @@ class Fourier final : public Parameterization {
 
 // ---------------------------------------------------------------------------------------------------------------------
 
+/// A side of the picture that is halved `level` times, and such a picture at full size.
+int64_t halved(int64_t full, int64_t level) { return std::max<int64_t>(1, full >> level); }
+Tensor enlarged(const Tensor& small, const PartScope& scope) {
+  return at::upsample_bilinear2d(small, {scope.height, scope.width}, /*align_corners=*/false);
+}
+
 struct PyramidParams {
   int64_t levels = 4;
   double sd = 0.01;
@@ -192,7 +198,7 @@ class Pyramid final : public Parameterization {
   TensorList begin(const PartScope& scope, const at::Generator& generator) const override {
     TensorList levels;
     for (int64_t level = 0; level < p_.levels; ++level) {
-      levels.push_back(p_.sd * drawn_normal({scope.batch, 3, side(scope.height, level), side(scope.width, level)},
+      levels.push_back(p_.sd * drawn_normal({scope.batch, 3, halved(scope.height, level), halved(scope.width, level)},
                                             generator, scope));
     }
     return levels;
@@ -202,24 +208,20 @@ class Pyramid final : public Parameterization {
     Tensor rest = stored_from_display(image, p_.decorrelate, p_.range);
     TensorList levels(static_cast<size_t>(p_.levels));
     for (int64_t level = p_.levels - 1; level > 0; --level) {
-      levels[static_cast<size_t>(level)] = resize_display(rest, side(scope.height, level), side(scope.width, level));
-      rest = rest - up(levels[static_cast<size_t>(level)], scope);
+      levels[static_cast<size_t>(level)] =
+          resize_display(rest, halved(scope.height, level), halved(scope.width, level));
+      rest = rest - enlarged(levels[static_cast<size_t>(level)], scope);
     }
     levels[0] = rest.clone();
     return levels;
   }
   Tensor decode(const PartScope& scope, const TensorList& variables) const override {
     Tensor z = variables.front();
-    for (size_t level = 1; level < variables.size(); ++level) z = z + up(variables[level], scope);
+    for (size_t level = 1; level < variables.size(); ++level) z = z + enlarged(variables[level], scope);
     return display_from_stored(z, p_.decorrelate, p_.range);
   }
 
  private:
-  static int64_t side(int64_t full, int64_t level) { return std::max<int64_t>(1, full >> level); }
-  static Tensor up(const Tensor& level, const PartScope& scope) {
-    return at::upsample_bilinear2d(level, {scope.height, scope.width}, /*align_corners=*/false);
-  }
-
   PyramidParams p_;
 };
 
@@ -249,22 +251,14 @@ class Shared final : public Parameterization {
       : p_(p), own_(scope, {p.sd, p.decay, p.decorrelate, p.range}), batch_(scope.batch) {}
   TensorList begin(const PartScope& scope, const at::Generator& generator) const override {
     TensorList variables = own_.begin(scope, generator);
-    for (int64_t level = 1; level <= p_.levels; ++level) {
-      for (const int64_t count : counts(level)) {
-        variables.push_back(
-            p_.sd * drawn_normal({count, 3, side(scope.height, level), side(scope.width, level)}, generator, scope));
-      }
-    }
+    for (const Shape& shape : in_common(scope)) variables.push_back(p_.sd * drawn_normal(shape, generator, scope));
     return variables;
   }
   /// All of it is the pictures' own.
   TensorList encode(const PartScope& scope, const Tensor& image) const override {
     TensorList variables = own_.encode(scope, image);
-    for (int64_t level = 1; level <= p_.levels; ++level) {
-      for (const int64_t count : counts(level)) {
-        variables.push_back(
-            at::zeros({count, 3, side(scope.height, level), side(scope.width, level)}, variables.front().options()));
-      }
+    for (const Shape& shape : in_common(scope)) {
+      variables.push_back(at::zeros(shape, variables.front().options()));
     }
     return variables;
   }
@@ -276,16 +270,22 @@ class Shared final : public Parameterization {
         const Tensor share = at::linspace(0, 1, batch_, level.options()).view({-1, 1, 1, 1});
         level = level.narrow(0, 0, 1) * (1 - share) + level.narrow(0, 1, 1) * share;
       }
-      z = z + at::upsample_bilinear2d(level, {scope.height, scope.width}, /*align_corners=*/false);
+      z = z + enlarged(level, scope);
     }
     return display_from_stored(z, p_.decorrelate, p_.range);
   }
 
  private:
-  std::vector<int64_t> counts(int64_t level) const {
-    return level >= 3 && batch_ > 1 ? std::vector<int64_t>{1, 2} : std::vector<int64_t>{1};
+  /// Shapes of the small pictures: one of each size, and two more of the coarse ones.
+  std::vector<Shape> in_common(const PartScope& scope) const {
+    std::vector<Shape> shapes;
+    for (int64_t level = 1; level <= p_.levels; ++level) {
+      const int64_t height = halved(scope.height, level), width = halved(scope.width, level);
+      shapes.push_back({1, 3, height, width});
+      if (level >= 3 && batch_ > 1) shapes.push_back({2, 3, height, width});
+    }
+    return shapes;
   }
-  static int64_t side(int64_t full, int64_t level) { return std::max<int64_t>(1, full >> level); }
 
   SharedParams p_;
   Fourier own_;

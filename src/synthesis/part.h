@@ -70,6 +70,9 @@ class Objective {
   virtual Tensor score(const ObjectiveInput& input) const = 0;
 };
 
+/// Whether two lists hold the same values.
+bool same_values(const TensorList& a, const TensorList& b);
+
 /// Smallest and largest values of each variable, broadcast over it; empty where there are none.
 struct Bounds {
   TensorList low, high;

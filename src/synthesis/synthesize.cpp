@@ -133,7 +133,7 @@ class Synthesizer {
     const bool redirect = step_ <= recipe_.redirect_until && !stage.optimizer->looks_ahead();
     // An optimizer that looks ahead needs one function all the time.
     const StepInfo draws = stage.optimizer->looks_ahead() ? StepInfo{0, 0, 1, recipe_.seed} : info;
-    const Evaluation now = ahead_ && same(ahead_variables_, variables)
+    const Evaluation now = ahead_ && same_values(ahead_variables_, variables)
                                ? std::move(*ahead_)
                                : at(stage, variables, draws, Wanted::kGradients, redirect);
     ahead_.reset();
@@ -157,11 +157,6 @@ class Synthesizer {
       variables.front().copy_(part->apply(variables.front(), now.gradients.front(), info));
     }
     log(stage, now, variables, info);
-  }
-
-  static bool same(const TensorList& a, const TensorList& b) {
-    return a.size() == b.size() &&
-           std::equal(a.begin(), a.end(), b.begin(), [](const Tensor& x, const Tensor& y) { return at::equal(x, y); });
   }
 
   static bool all_finite(const TensorList& tensors) {

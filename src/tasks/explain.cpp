@@ -7,6 +7,7 @@
 #include <set>
 
 #include "graph/map_layers.h"
+#include "model/class_scores.h"
 #include "pellucid/error.h"
 #include "pellucid/files.h"
 #include "pellucid/tasks.h"
@@ -161,9 +162,7 @@ class Explainer {
     const Shape& shape = table.shape(target_value(target, table, model_.network.graph()));
     if (target.kind == Target::Kind::kSimilarity && !request_.reference.empty()) target.reference = reference();
     if (!names_class(target) || shape.size() < 2) return;
-    const int64_t scores = shape[static_cast<size_t>(shape.size() == 4 ? table.class_axis() : 1)];
-    const int64_t num_classes = scores == 1 ? 2 : scores;
-    if (!target.name.empty()) class_from_name(target.name, model_.card, num_classes);
+    if (!target.name.empty()) class_from_name(target.name, model_.card, num_classes(table));
     if (!looks_like_picture(shape, table.class_axis() == 3)) return;
     const std::string what = printable(model_.network.graph().name) + ": its output " + shape_text(shape) +
                              " is as large as the input and has the channels of a picture";

@@ -110,7 +110,7 @@ std::string output_note(const LayerTable& layers, const Graph& graph) {
   const Shape& shape = layers.shape(layers.logits());
   if (shape.size() == 4 && shape[2] * shape[3] > 1) {
     return "the output " + name + " is a map of scores " + shape_text(shape) + " with " +
-           std::to_string(shape[static_cast<size_t>(layers.class_axis())]) + " classes; a class is summed over an area";
+           std::to_string(num_classes(layers)) + " classes; a class is summed over an area";
   }
   if (layers.output() == graph.outputs().front()) return {};
   std::vector<std::string> names;
@@ -157,12 +157,11 @@ void add_label_note(std::vector<std::string>& notes, const ModelCard& card, cons
   const bool per_class =
       scores.size() == 4 || (scores.size() >= 2 && c10::multiply_integers(scores) == scores[0] * scores[1]);
   if (card.labels.empty() || !per_class) return;
-  const int64_t count = scores[static_cast<size_t>(scores.size() == 4 ? layers.class_axis() : 1)];
-  const int64_t num_classes = count == 1 ? 2 : count;
+  const int64_t classes = num_classes(layers);
   const auto num_labels = static_cast<int64_t>(card.labels.size());
-  if (num_labels == num_classes) return;
+  if (num_labels == classes) return;
   add_note(notes, std::to_string(num_labels) + (num_labels == 1 ? " label" : " labels") + " for " +
-                      std::to_string(num_classes) + " classes: they may belong to another model");
+                      std::to_string(classes) + " classes: they may belong to another model");
 }
 
 std::vector<std::vector<Prediction>> top_classes(const Tensor& logits, const LoadedModel& model,

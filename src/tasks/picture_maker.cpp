@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "model/class_scores.h"
 #include "pellucid/error.h"
 #include "pellucid/files.h"
 #include "pellucid/npy.h"
@@ -252,8 +253,7 @@ Recipe PictureMaker::recipe(const NamedRecipe& named) const {
 int64_t PictureMaker::num_classes() const {
   const Shape& shape = layers_.shape(layers_.logits());
   if (shape.size() < 2) throw_usage(printable(model_.network.graph().name) + ": its output is not one score per class");
-  const int64_t scores = shape[static_cast<size_t>(shape.size() == 4 ? layers_.class_axis() : 1)];
-  return scores == 1 ? 2 : scores;
+  return pellucid::num_classes(layers_);
 }
 
 std::string PictureMaker::file(const std::string& name) const {
