@@ -37,10 +37,10 @@ class IncrementalPasses {
 
   /// `clean` is one picture [1,C,H,W] or, where the network begins with the transposition, [1,H,W,C]; `changed` holds
   /// one window inside the picture per variant.
-  IncrementalPasses(const Network& network, const Tensor& clean, ValueId until, std::vector<Window> changed,
+  IncrementalPasses(const Network& network, const Tensor& clean, ValueId until, const std::vector<Window>& changed,
                     const Options& options);
-  IncrementalPasses(const Network& network, const Tensor& clean, ValueId until, std::vector<Window> changed)
-      : IncrementalPasses(network, clean, until, std::move(changed), Options()) {}
+  IncrementalPasses(const Network& network, const Tensor& clean, ValueId until, const std::vector<Window>& changed)
+      : IncrementalPasses(network, clean, until, changed, Options()) {}
   ~IncrementalPasses();
   IncrementalPasses(const IncrementalPasses&) = delete;
   IncrementalPasses& operator=(const IncrementalPasses&) = delete;
@@ -66,8 +66,10 @@ class IncrementalPasses {
   static const NodeCaches& caches_of(const Network& network);
 
  private:
+  struct CleanPass;
+  class BlockPlan;
   struct Impl;
-  std::unique_ptr<Impl> impl_;
+  std::unique_ptr<Impl> impl_;  ///< Null where plain passes are called for.
 };
 
 }  // namespace pellucid

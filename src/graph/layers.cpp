@@ -1,6 +1,7 @@
 #include "pellucid/layers.h"
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
 #include "graph/node_kinds.h"
@@ -31,6 +32,44 @@ bool holds_indices(const Graph& graph, ValueId id) {
   }
   return is_any(node->op, {"ArgMax", "ArgMin", "Shape", "Size", "NonZero", "NonMaxSuppression", "Equal", "Greater",
                            "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Xor", "Not", "IsNaN", "IsInf"});
+}
+
+/// What turns scores into probabilities.
+struct Squashing {
+  std::string op;
+  ValueId scores = kNoValue;
+  int64_t axis = 1;  ///< Of the classes; means nothing for Sigmoid.
+};
+
+/// exp(z) / sum(exp(z)), spelled out; z may be x - max(x), and then the scores are x.
+std::optional<Squashing> spelled_softmax(const Graph& graph, const std::vector<Shape>& shapes, const Node& node) {
+  const auto shape = [&](ValueId id) { return shapes[static_cast<size_t>(id)]; };
+  if (node.op != "Div") return {};
+  const Node* power = graph.producer_of(node.inputs[0]);
+  const Node* sum = graph.producer_of(node.inputs[1]);
+  if (!power || !sum || power->op != "Exp" || sum->op != "ReduceSum" || sum->inputs[0] != node.inputs[0]) return {};
+  const Shape terms = shape(node.inputs[0]), sums = shape(node.inputs[1]);
+  if (terms.size() != sums.size()) return {};
+  std::optional<int64_t> axis;
+  for (size_t i = 0; i < terms.size(); ++i) {
+    if (terms[i] == sums[i]) continue;
+    if (axis || sums[i] != 1) return {};
+    axis = static_cast<int64_t>(i);
+  }
+  if (!axis) return {};
+  const Node* shift = graph.producer_of(power->inputs[0]);
+  const Node* top = shift && shift->op == "Sub" ? graph.producer_of(shift->inputs[1]) : nullptr;
+  const bool shifted =
+      top && top->op == "ReduceMax" && top->inputs[0] == shift->inputs[0] && shape(shift->inputs[1]) == sums;
+  return Squashing{"Softmax", shifted ? shift->inputs[0] : power->inputs[0], *axis};
+}
+
+std::optional<Squashing> squashing_by(const Graph& graph, const std::vector<Shape>& shapes, const Node& node) {
+  if (node.op == "Sigmoid") return Squashing{node.op, node.inputs[0]};
+  if (!is_any(node.op, {"Softmax", "LogSoftmax"})) return spelled_softmax(graph, shapes, node);
+  const auto rank = static_cast<int64_t>(shapes[static_cast<size_t>(node.inputs[0])].size());
+  const int64_t axis = node.integer("axis", node.opset >= 13 ? -1 : 1);
+  return Squashing{node.op, node.inputs[0], axis < 0 ? axis + rank : axis};
 }
 
 /// Says so when a network that failed would have taken the batch that its file declares.
@@ -180,12 +219,11 @@ void LayerTable::find_logits(const Graph& graph) {
   if (!is_spatial(shape(logits_))) return;
   // Maps whose classes lie last: the file says so by what normalizes them, or by having put them there.
   const Node* made = graph.producer_of(logits_);
-  const Node* squash = nullptr;
+  bool last_squashed = false;
   for (const Node& node : graph.nodes()) {
-    if (node.op == squashing_ && node.inputs[0] == logits_) squash = &node;
+    const std::optional<Squashing> s = squashing_by(graph, shapes_, node);
+    if (s && s->op == squashing_ && s->scores == logits_) last_squashed = s->op != "Sigmoid" && s->axis == 3;
   }
-  const bool last_squashed =
-      squash && squash->op != "Sigmoid" && (squash->integer("axis", squash->opset >= 13 ? -1 : 1) + 4) % 4 == 3;
   const bool put_last = made && made->op == "Transpose" && made->integers("perm") == std::vector<int64_t>{0, 2, 3, 1};
   if (last_squashed || put_last) class_axis_ = 3;
 }
@@ -195,17 +233,12 @@ void LayerTable::step_before_squashing(const Graph& graph) {
   squashing_.clear();
   const Node* node = graph.producer_of(output_);
   while (node && is_any(node->op, {"Identity", "Dropout", "Flatten", "Reshape", "Squeeze", "Cast"})) {
-    const Node* before = graph.producer_of(node->inputs[0]);
-    if (!before || !is_any(before->op, {"Softmax", "LogSoftmax", "Sigmoid", "Identity", "Dropout", "Flatten", "Reshape",
-                                        "Squeeze", "Cast"})) {
-      return;
-    }
-    node = before;
+    node = graph.producer_of(node->inputs[0]);
   }
-  if (node && is_any(node->op, {"Softmax", "LogSoftmax", "Sigmoid"})) {
-    squashing_ = node->op;
-    logits_ = node->inputs[0];
-  }
+  const std::optional<Squashing> found = node ? squashing_by(graph, shapes_, *node) : std::nullopt;
+  if (!found) return;
+  squashing_ = found->op;
+  logits_ = found->scores;
 }
 
 ValueId LayerTable::default_cam_layer() const {

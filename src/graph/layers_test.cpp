@@ -163,6 +163,28 @@ TEST(LayerTable, LooksBehindAFinalSquashing) {
   EXPECT_EQ(named().layers.squashing(), "");
 }
 
+// exp(x - max) / sum, as some exporters spell a softmax; other quotients are what they are.
+TEST(LayerTable, LooksBehindASoftmaxSpelledOut) {
+  const auto logits_of = [](bool shifted, const std::string& divisor) {
+    LayerBuilder b(1, {-1, 3, 8, 8}, 13);
+    b.conv("c1", "x", 4);
+    b.node("GlobalAveragePool", "pool", {"c1"});
+    b.node("Flatten", "flat", {"pool"});
+    b.gemm_with("scores", "flat", b.random.normal({3, 4}));
+    b.graph.node("ReduceMax", {"scores"}, {"top"}, {{"axes", std::vector<int64_t>{1}}, {"keepdims", int64_t{1}}});
+    b.graph.node("Sub", {"scores", "top"}, {"shifted"});
+    b.graph.node("Exp", {shifted ? "shifted" : "scores"}, {"powers"});
+    b.graph.constant("axes", at::tensor(std::vector<int64_t>{1}));
+    b.graph.node("ReduceSum", {divisor, "axes"}, {"sum"}, {{"keepdims", int64_t{1}}});
+    b.graph.node("Div", {"powers", "sum"}, {"shares"});
+    const Explainer n(b.finish("shares"), at::zeros({1, 3, 8, 8}));
+    return n.network.graph().value(n.layers.logits()).name + " " + n.layers.squashing();
+  };
+  EXPECT_EQ(logits_of(true, "powers"), "scores Softmax");
+  EXPECT_EQ(logits_of(false, "powers"), "scores Softmax");
+  EXPECT_EQ(logits_of(true, "scores"), "shares ");
+}
+
 // Labels that come before the probabilities are not taken for scores; nor is a map of features that comes first.
 TEST(LayerTable, TakesTheOutputThatHoldsScores) {
   const auto with_outputs = [](const std::vector<std::string>& names) {
