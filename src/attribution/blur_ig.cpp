@@ -31,7 +31,8 @@ void describe(V& visit, BlurIgParams& p) {
         "Blur where the path starts, in pixels; 0 takes 50 for a picture of 224 pixels and in proportion for others.");
   visit("spacing", p.spacing, one_of({"linear", "sqrt"}), "Steps of equal sigma, or of equal squared sigma.");
   visit("rule", p.rule, one_of({"midpoint", "left"}), "Where in a step the gradient is taken.");
-  visit("border", p.border, one_of({"reflect", "zero"}), "What the blur finds beyond the border.");
+  visit("border", p.border, one_of({"reflect", "zero"}),
+        "What the blur finds beyond the border: the picture mirrored, its edge not repeated, or zeros.");
 }
 
 /// The path of one image, blurred in float64: neighbouring blurs differ by little.

@@ -210,7 +210,7 @@ Attribution smooth_grad_cam_plus_plus(const Context& context, const SmoothGradCa
   }
   std::map<ValueId, Tensor> raws;
   for (auto& [id, list] : maps) raws[id] = at::cat(list);
-  return from_raw_maps(context, std::move(raws), true, fusion_from(options));
+  return from_raw_maps(context, std::move(raws), true, options);
 }
 
 // Selvaraju et al., ICCV 2017, section 3.2: the rectified map, resampled, times guided backprop.
@@ -269,7 +269,7 @@ CamMember gradient_member(const std::string& name) {
 Attribution summed_channels(const Context& context, const Values& layers, bool rectify) {
   std::map<ValueId, Tensor> raws;
   for (const auto& [id, t] : layers) raws[id] = as_map(context, id, t).to(at::kCPU).to(at::kDouble).sum(1);
-  Attribution a = from_raw_maps(context, std::move(raws), rectify, Fusion::kMean);
+  Attribution a = from_raw_maps(context, std::move(raws), rectify, {});
   a.layers.clear();
   for (const auto& entry : layers) a.layers.push_back(entry.first);
   return a;
@@ -466,7 +466,7 @@ Attribution cam(const Context& context, const NoParams&, const CamOptions& optio
     }
     maps.push_back(combined(weigh(head.weights.defined() ? seed.mm(head.weights) : seed), a, options));
   }
-  return from_raw_maps(at_head, {{head.maps, at::cat(maps)}}, true, fusion_from(options));
+  return from_raw_maps(at_head, {{head.maps, at::cat(maps)}}, true, options);
 }
 
 }  // namespace

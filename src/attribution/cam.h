@@ -40,6 +40,7 @@ enum class Fusion {
 struct CamOptions {
   std::string smooth = "none";
   std::string fusion = "mean";
+  std::string align = "half-pixel";
 
   bool eigen() const { return smooth == "eigen" || smooth == "eigen+augment"; }
   bool augment() const { return smooth == "augment" || smooth == "eigen+augment"; }
@@ -74,7 +75,8 @@ Attribution run_cam(const Context& context, const CamMember& member, const CamOp
 std::map<ValueId, CamInput> cam_inputs(const Context& context, const CamCall& call = {});
 
 /// Maps [N,h,w] of one or several layers as a result.
-Attribution from_raw_maps(const Context& context, std::map<ValueId, Tensor> raws, bool rectify, Fusion fusion);
+Attribution from_raw_maps(const Context& context, std::map<ValueId, Tensor> raws, bool rectify,
+                          const CamOptions& options);
 
 /// The raw map [N,h,w]: the sum over the channels of weights times activations or, with eigen smoothing, the first
 /// principal component of these products instead of their sum.
@@ -122,6 +124,9 @@ void describe(V& visit, CamParams<P>& p) {
       "and brightened pictures.");
   visit("fusion", p.options.fusion, one_of({"mean", "max", "tanh-max"}),
         "How the maps of several layers become one; tanh-max is LayerCAM's.");
+  visit("align", p.options.align, one_of({"half-pixel", "receptive-field"}),
+        "Where a layer's positions lie in the picture: evenly spread over it, or at the centres of their receptive "
+        "fields, which differ where a network pads unevenly or not at all.");
 }
 
 /// A member with parameters P and those that every member has; `function` takes (context, P, CamOptions).

@@ -42,21 +42,16 @@ namespace {
 
 Tensor peak(const Tensor& map) { return map.flatten(1).amax(1).view({-1, 1, 1}); }
 
-/// Rectified (when the method says so), resampled to the input.
-Tensor finished_map(const Context& context, const Tensor& raw, bool rectify) {
-  const auto [height, width] = input_size(context);
-  return upsample_map(rectify ? at::relu(raw) : raw, height, width);
-}
-
 /// Several layers as one map [N,H,W].
-Tensor fuse(const Context& context, const std::map<ValueId, Tensor>& raws, bool rectify, Fusion fusion) {
+Tensor fuse(const Context& context, const std::map<ValueId, Tensor>& raws, bool rectify, const CamOptions& options) {
+  const Fusion fusion = fusion_from(options);
   Tensor sum, count;
   for (const auto& [layer, raw] : raws) {
     const Tensor rectified = rectify ? at::relu(raw) : raw;
     const Tensor top = peak(rectified.abs());
     Tensor m = safe_ratio(rectified, top.expand_as(rectified));
     if (fusion == Fusion::kLayerCam) m = at::tanh(m * 2);
-    m = finished_map(context, m, false);
+    m = layer_map_at_input(context, layer, m, options.align);
     const Tensor alive = top.gt(0).to(m.scalar_type());
     if (!sum.defined()) {
       sum = m;
@@ -71,19 +66,20 @@ Tensor fuse(const Context& context, const std::map<ValueId, Tensor>& raws, bool 
 
 }  // namespace
 
-Attribution from_raw_maps(const Context& context, std::map<ValueId, Tensor> raws, bool rectify, Fusion fusion) {
+Attribution from_raw_maps(const Context& context, std::map<ValueId, Tensor> raws, bool rectify,
+                          const CamOptions& options) {
   const at::ScalarType dtype = context.network.dtype();
   Attribution a;
   a.layers = context.cam_layers;
   a.reduction = "none";
   a.is_signed = !rectify;
   if (raws.size() == 1) {
-    const Tensor raw = raws.begin()->second;
+    const auto& [layer, raw] = *raws.begin();
     a.values = raw.to(dtype);
-    a.map = finished_map(context, raw, rectify).to(dtype);
+    a.map = layer_map_at_input(context, layer, rectify ? at::relu(raw) : raw, options.align).to(dtype);
     return a;
   }
-  a.map = fuse(context, raws, rectify, fusion).to(dtype);
+  a.map = fuse(context, raws, rectify, options).to(dtype);
   a.values = a.map;
   for (auto& [layer, raw] : raws) a.layer_values[layer] = raw.to(dtype);
   return a;
@@ -143,7 +139,7 @@ Attribution run_cam(const Context& context, const CamMember& member, const CamOp
     has_weights = terms.weights.defined();
     raws[layer] = combined(terms, input.activations, options);
   }
-  Attribution a = from_raw_maps(context, std::move(raws), call.rectify, fusion_from(options));
+  Attribution a = from_raw_maps(context, std::move(raws), call.rectify, options);
   a.diagnostics.resize(static_cast<size_t>(num_images(context)));
   a.notes.resize(static_cast<size_t>(num_images(context)));
   if (options.eigen() && !has_weights) {

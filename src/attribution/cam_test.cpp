@@ -1,9 +1,11 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <string>
+#include <tuple>
 
 #include "support/compare.h"
 #include "support/expect_error.h"
@@ -529,6 +531,69 @@ TEST(Cam, IsGradCamTimesPositionsOnTheSharedModels) {
       // 1e-6: XGrad-CAM leaves out channels whose total is that small a share of their size.
       EXPECT_TRUE(within(n.explain(method, "top1").values * positions, cam, {1e-6, 1e-6})) << file << ", " << method;
     }
+  }
+}
+
+// Two valid convolutions of 5, stride 2, on 29 pixels: position (i,j) sees 13 pixels around 4 i + 6.5, while spreading
+// 5 positions over the picture puts them at 5.8 i + 2.9.
+TEST(Cam, AlignsPositionsWithWhatTheySee) {
+  LayerBuilder b(1, {-1, 3, 29, 29});
+  for (const auto& [name, from] : {std::pair{"c1", "x"}, std::pair{"c2", "c1"}}) {
+    b.graph.constant(std::string(name) + ".w", b.random.normal({3, 3, 5, 5}));
+    b.graph.node("Conv", {from, std::string(name) + ".w"}, {name}, {{"strides", std::vector<int64_t>{2, 2}}});
+  }
+  b.graph.node("Relu", {"c2"}, {"r"});
+  b.graph.node("GlobalAveragePool", {"r"}, {"pool"});
+  b.graph.node("Flatten", {"pool"}, {"flat"});
+  b.gemm_with("logits", "flat", b.random.normal({2, 3}));
+  const Explainer n(b.finish("logits"), Random(3).normal({1, 3, 29, 29}));
+  ASSERT_EQ(n.value("r").size(2), 5);
+  for (const std::string method : {"grad-cam", "eigen-cam", "score-cam", "smooth(layer-cam:align=receptive-field)"}) {
+    const bool smooth = method.rfind("smooth", 0) == 0;
+    const Attribution a = n.explain(smooth ? method + ":samples=3" : method + ":align=receptive-field", "0");
+    const Tensor raw = at::relu(a.values[0]);
+    const auto between = [&](int64_t pixel) {
+      const double at = std::clamp((static_cast<double>(pixel) + 0.5 - 6.5) / 4, 0.0, 4.0);
+      const auto low = static_cast<int64_t>(at);
+      return std::tuple(low, std::min<int64_t>(low + 1, 4), at - static_cast<double>(low));
+    };
+    Tensor expected = at::zeros({29, 29}, at::kDouble);
+    for (int64_t y = 0; y < 29; ++y) {
+      for (int64_t x = 0; x < 29; ++x) {
+        const auto [y0, y1, v] = between(y);
+        const auto [x0, x1, u] = between(x);
+        const auto cell = [&](int64_t i, int64_t j) { return raw[i][j].item<double>(); };
+        expected[y][x] =
+            (1 - v) * ((1 - u) * cell(y0, x0) + u * cell(y0, x1)) + v * ((1 - u) * cell(y1, x0) + u * cell(y1, x1));
+      }
+    }
+    EXPECT_TRUE(within(a.map[0], expected, {1e-9, 1e-9})) << method;
+    EXPECT_GT(expected.max().item<double>(), 0) << method;
+  }
+}
+
+// Where every layer pads by half its kernel, the two are nearly one; where a layer sees the whole picture there is no
+// place to put it.
+TEST(Cam, AlignmentNeedsReceptiveFields) {
+  LayerBuilder b(1, {-1, 3, 8, 8});
+  b.conv("c1", "x", 4);
+  b.node("GlobalAveragePool", "pool", {"c1"});
+  b.node("Sigmoid", "gates", {"pool"});
+  b.node("Mul", "gated", {"c1", "gates"});
+  b.node("GlobalAveragePool", "pooled", {"gated"});
+  b.node("Flatten", "flat", {"pooled"});
+  b.gemm_with("logits", "flat", b.random.normal({2, 4}));
+  const Explainer n(b.finish("logits"), Random(3).normal({1, 3, 8, 8}));
+  const Attribution at_c1 =
+      attribute(MethodCall::parse("hires-cam:align=receptive-field"), n.context(Target::parse("0"), {"c1"}));
+  EXPECT_TRUE(within(at_c1.map, at::relu(at_c1.values), {1e-12, 1e-12}));
+  try {
+    attribute(MethodCall::parse("hires-cam:align=receptive-field"), n.context(Target::parse("0"), {"gated"}));
+    FAIL() << "a gate sees everything";
+  } catch (const Error& e) {
+    EXPECT_STREQ(e.what(),
+                 "align=receptive-field: what a position of layer 'gated' sees is not known, or is the whole picture; "
+                 "align=half-pixel works for any layer");
   }
 }
 

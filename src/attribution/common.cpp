@@ -147,7 +147,8 @@ GradientResult gradients(const Context& context, const GradientRequest& request)
     record.keep_all = request.keep_all;
     const Tensor rows = request.input.narrow(0, begin, count);
     if (inside) record.request.from = {{request.at, rows}};
-    const Tape tape = context.network.record({inside ? Tensor() : rows}, record, context.progress);
+    const Tensor beside = request.beside.defined() ? request.beside.narrow(0, begin, count) : Tensor();
+    const Tape tape = context.network.record({inside ? beside : rows}, record, context.progress);
     const Tensor& value = tape.value(target.value());
     auto [score, seed] = score_and_seed(request, target, value);
     score_parts.push_back(score);

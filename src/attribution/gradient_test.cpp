@@ -30,6 +30,23 @@ TEST(Gradient, LinearNetworkGivesItsWeights) {
   EXPECT_TRUE(within(product.map, (w[1] * n.input).sum(1), kExact));
 }
 
+// By the chain rule: a color p in 0..1 enters as (255 scale p - mean) / std.
+TEST(Gradient, OfThePicturesOwnColors) {
+  LayerBuilder b(1, {-1, 3, 4, 5});
+  const Tensor w = b.random.normal({2, 3, 4, 5});
+  b.node("Flatten", "flat", {"x"});
+  b.gemm_with("logits", "flat", w.flatten(1));
+  Explainer n(b.finish("logits"), Random(2).normal({1, 3, 4, 5}));
+  n.card.scale = 1.0 / 51;
+  n.card.mean = {1, 2, 3};
+  n.card.std = {0.5, 2, 4};
+  const Tensor expected = w[1] * doubles({10, 2.5, 1.25}, {3, 1, 1});
+  const Attribution gradient = n.explain("gradient:gradient_domain=display", "1");
+  EXPECT_TRUE(within(gradient.values[0], expected, kExact));
+  EXPECT_TRUE(within(n.explain("saliency:gradient_domain=display", "1").map[0], expected.abs().amax(0), kExact));
+  EXPECT_TRUE(within(n.explain("gradient", "1").values[0], w[1], kExact));
+}
+
 // Two graphs of one function: relu(relu(x1) - 1 - relu(x2)) and relu(relu(x1 - 1) - relu(x2)). At (3,1) both have the
 // gradient (1,-1), so gradient x input is (3,-1) for both.
 TEST(GradientTimesInput, DependsOnTheFunctionOnly) {

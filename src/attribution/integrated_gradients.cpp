@@ -32,6 +32,11 @@ Tensor path_integral(const Context& context, const StraightPath& path, const Qua
     GradientRequest request{
         at::stack(points), std::vector<int64_t>(static_cast<size_t>(count), path.image), {path.wrt}, {}};
     request.at = path.at;
+    if (path.beside.defined()) {
+      Shape rows = path.beside.sizes().vec();
+      rows.insert(rows.begin(), count);
+      request.beside = path.beside.unsqueeze(0).expand(rows);
+    }
     const Tensor g = gradients(context, request).gradients.at(path.wrt).to(at::kCPU).to(at::kDouble);
     if (!sum.defined()) sum = at::zeros(g.sizes().slice(1), at::kDouble);
     for (int64_t k = 0; k < count; ++k) sum.add_(g[k], q.weights[static_cast<size_t>(begin + k)]);

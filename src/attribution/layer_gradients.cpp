@@ -4,11 +4,13 @@
 //   Internal influence, mean of dS/dA: Leino, Sen, Datta, Fredrikson, Li. "Influence-Directed Explanations for Deep
 //   Convolutional Networks". ITC 2018, definition 1.
 //   Layer Integrated Gradients: Integrated Gradients with the layer's activation in the place of the picture, on the
-//   straight path between its values (as Captum's LayerIntegratedGradients).
+//   straight path between its values; branches beside the layer keep what the picture gives them (as Captum's
+//   LayerIntegratedGradients).
 // Values are signed numbers for every unit, [N,K,h,w]; their sum over the channels makes the map.
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "attribution/baseline.h"
 #include "attribution/path.h"
@@ -24,9 +26,13 @@ constexpr Paper kDhamdhere2019{"dhamdhere2019", "Dhamdhere, Sundararajan, Yan", 
 constexpr Paper kLeino2018{"leino2018", "Leino, Sen, Datta, Fredrikson, Li",
                            "Influence-Directed Explanations for Deep Convolutional Networks", "ITC", 2018};
 
-/// What one layer's units got, for one image, from one baseline: float64 on the CPU, in the shape one image has there.
+/// What one layer's units got, for one image, from one baseline.
+struct LayerShare {
+  Tensor values;                     ///< float64 on the CPU, in the shape one image has there.
+  std::optional<double> difference;  ///< Of scores, where it is not that of picture and baseline.
+};
 /// The path is that of the picture, with respect to the layer.
-using LayerIntegral = std::function<Tensor(const StraightPath& input_path, ValueId layer)>;
+using LayerIntegral = std::function<LayerShare(const StraightPath& input_path, ValueId layer)>;
 
 /// [N,H,W] at the resolution of the input. With several layers each is a density, so that coarse layers do not outweigh
 /// fine ones, and they are averaged.
@@ -70,17 +76,19 @@ Attribution layer_attribution(const Context& context, const char* owner, const s
     TensorList rows;
     for (int64_t i = 0; i < images; ++i) {
       Tensor sum;
+      double change = difference[i].item<double>();
+      double own_change = 0;
       for (const Tensor& start : starts) {
         StraightPath path{i, start[i], context.input[i], input_value(context), layer};
         path.done = done;
         path.total = total;
-        const Tensor found = integral(path, layer) * share;
-        sum = sum.defined() ? sum + found : found;
+        const LayerShare found = integral(path, layer);
+        sum = sum.defined() ? sum + found.values * share : found.values * share;
+        if (found.difference) change = own_change += *found.difference * share;
         done += steps;
       }
       rows.push_back(sum);
       if (!complete) continue;
-      const double change = difference[i].item<double>();
       const Completeness here{sum.sum().item<double>() - change, change};
       auto& d = a.diagnostics[static_cast<size_t>(i)];
       // Each layer explains all of the difference: of several, the worst.
@@ -147,7 +155,9 @@ Tensor conductance(const Context& context, const StraightPath& path, const Layer
 
 Attribution layer_conductance(const Context& context, const LayerConductanceParams& p) {
   return layer_attribution(context, "layer-conductance", p.baseline, static_cast<double>(p.steps + 1), true,
-                           [&](const StraightPath& path, ValueId) { return conductance(context, path, p); });
+                           [&](const StraightPath& path, ValueId) {
+                             return LayerShare{conductance(context, path, p), {}};
+                           });
 }
 
 struct LayerPathParams {
@@ -179,7 +189,9 @@ void note_constant_maps(Attribution& a) {
 Attribution internal_influence(const Context& context, const LayerPathParams& p) {
   const Quadrature q = quadrature(p.rule, p.steps);
   Attribution a = layer_attribution(context, "internal-influence", p.baseline, static_cast<double>(p.steps), false,
-                                    [&](const StraightPath& path, ValueId) { return path_integral(context, path, q); });
+                                    [&](const StraightPath& path, ValueId) {
+                                      return LayerShare{path_integral(context, path, q), {}};
+                                    });
   note_constant_maps(a);
   return a;
 }
@@ -191,6 +203,16 @@ Tensor layer_value(const Context& context, const Tensor& picture, ValueId layer)
   return context.network.run({picture.unsqueeze(0)}, request, context.progress).at(layer)[0];
 }
 
+/// The score of the path's picture with the layer's value replaced.
+double score_with(const Context& context, const StraightPath& path, const Tensor& value) {
+  const BoundTarget target = context.target.rows({path.image});
+  Request request;
+  request.capture = {target.value()};
+  request.from = {{path.at, value.unsqueeze(0)}};
+  const Values values = context.network.run({path.beside.unsqueeze(0)}, request, context.progress);
+  return target.score(values.at(target.value())).item<double>();
+}
+
 Attribution layer_integrated_gradients(const Context& context, const LayerPathParams& p) {
   const Quadrature q = quadrature(p.rule, p.steps);
   return layer_attribution(context, "layer-integrated-gradients", p.baseline, static_cast<double>(p.steps), true,
@@ -199,8 +221,11 @@ Attribution layer_integrated_gradients(const Context& context, const LayerPathPa
                              path.from = layer_value(context, of_input.from, layer);
                              path.to = layer_value(context, of_input.to, layer);
                              path.at = layer;
-                             return path_integral(context, path, q) *
-                                    (path.to - path.from).to(at::kCPU).to(at::kDouble);
+                             path.beside = of_input.to;
+                             const Tensor change = (path.to - path.from).to(at::kCPU).to(at::kDouble);
+                             return LayerShare{
+                                 path_integral(context, path, q) * change,
+                                 score_with(context, path, path.to) - score_with(context, path, path.from)};
                            });
 }
 

@@ -83,6 +83,7 @@ struct GradientRequest {
   std::vector<ValueId> wrt;   ///< Values to differentiate with respect to.
   RuleMap rules;
   ValueId at = kNoValue;  ///< The value that `input` holds, [M,...]; the network's input when left out.
+  Tensor beside = {};     ///< With `at`: pictures [M,...] for the branches that do not come from there.
   /// What is differentiated instead of the target's score: [M] from the target's value, by differentiable operations.
   std::function<Tensor(const BoundTarget& target, const Tensor& value)> score = {};
   bool keep_all = false;    ///< Rules look at the values of the nodes they govern.
@@ -130,6 +131,11 @@ Attribution input_attribution(const Context& context, const Tensor& values, Redu
 /// that Attribution::reduction names; undefined for any other. Where there are no channels to reduce, `rectify` drops
 /// what is negative.
 Tensor map_from_values(const Context& context, const Tensor& values, const std::string& reduction, bool rectify);
+
+/// A layer's map [N,h,w] at input resolution [N,H,W], by Method parameter `align`: "half-pixel" spreads its positions
+/// evenly, "receptive-field" puts each at the centre of what it sees, and repeats the outermost beyond them. Throws
+/// Error(kUsage) where receptive fields are not known.
+Tensor layer_map_at_input(const Context& context, ValueId layer, const Tensor& map, const std::string& align);
 
 /// Layer-shaped values [N,K,h,w] or tokens as one map: channels summed, then finished as class activation maps are.
 Attribution summed_channels(const Context& context, const Values& layers, bool rectify);

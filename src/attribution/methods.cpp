@@ -215,35 +215,4 @@ Attribution attribute(const MethodCall& call, const Context& given) {
   return a;
 }
 
-namespace {
-
-/// [out,in]: row o holds the weights of the inputs that output o lies between, half-pixel centres, edges repeated.
-Tensor interpolation_matrix(int64_t in, int64_t out) {
-  Tensor matrix = at::zeros({out, in}, at::kDouble);
-  auto* const row = matrix.data_ptr<double>();
-  for (int64_t o = 0; o < out; ++o) {
-    const double at = (static_cast<double>(o) + 0.5) * static_cast<double>(in) / static_cast<double>(out) - 0.5;
-    const double source = std::clamp(at, 0.0, static_cast<double>(in - 1));
-    const auto low = static_cast<int64_t>(source);
-    const int64_t high = std::min(low + 1, in - 1);
-    row[o * in + low] += 1 - (source - static_cast<double>(low));
-    row[o * in + high] += source - static_cast<double>(low);
-  }
-  return matrix;
-}
-
-}  // namespace
-
-Tensor upsample_map(const Tensor& map, int64_t height, int64_t width) {
-  if (map.size(1) == height && map.size(2) == width) return map;
-  // Class activation maps are tiny beside the picture; two small matrix products are then several times faster than
-  // LibTorch's kernel, which has no parallelism for one channel.
-  if (map.device().is_cpu() && map.size(1) * 4 <= height && map.size(2) * 4 <= width) {
-    const Tensor rows = interpolation_matrix(map.size(1), height).to(map.scalar_type());
-    const Tensor columns = interpolation_matrix(map.size(2), width).to(map.scalar_type());
-    return at::matmul(at::matmul(rows, map), columns.t());
-  }
-  return at::upsample_bilinear2d(map.unsqueeze(1), {height, width}, /*align_corners=*/false).squeeze(1);
-}
-
 }  // namespace pellucid

@@ -88,7 +88,8 @@ class CopyProgress : public Progress {
 
 class Average {
  public:
-  explicit Average(std::string moment) : moment_(std::move(moment)) {}
+  /// `align` as the averaged method has it; empty when it has no such parameter.
+  Average(std::string moment, std::string align) : moment_(std::move(moment)), align_(std::move(align)) {}
 
   void add(Attribution a) {
     values_.add(a.values);
@@ -115,10 +116,15 @@ class Average {
     result_.values = chosen(values_);
     // Reduced after averaging where the reduction is known, so that what cancels in the values cancels in the map.
     const bool own_resampling = result_.reduction == "none" && result_.layers.empty();
-    if (!own_resampling) {
+    if (own_resampling) {
+      result_.map = Tensor();
+    } else if (!align_.empty() && layers_.empty() && result_.layers.size() == 1 && result_.values.dim() == 3) {
+      const Tensor map = result_.is_signed ? result_.values : at::relu(result_.values);
+      result_.map = layer_map_at_input(context, result_.layers.front(), map, align_);
+    } else {
       result_.map = map_from_values(context, result_.values, result_.reduction, !result_.is_signed);
     }
-    if (own_resampling || !result_.map.defined()) result_.map = chosen(maps_);
+    if (!result_.map.defined()) result_.map = chosen(maps_);
     for (const auto& [layer, raw] : layers_) result_.layer_values[layer] = chosen(raw);
     result_.diagnostics.resize(static_cast<size_t>(num_images(context)));
     for (auto& diagnostics : result_.diagnostics) {
@@ -131,7 +137,7 @@ class Average {
   }
 
  private:
-  std::string moment_;
+  std::string moment_, align_;
   RunningMoments values_, maps_;
   std::map<ValueId, RunningMoments> layers_;
   Attribution result_;
@@ -143,7 +149,9 @@ Attribution smooth(const Context& context, const MethodCall& inner, const Smooth
   Shape each(context.input.dim(), 1);
   each[0] = -1;
   const Tensor scale = noise_scale(context, p.noise).view(each);
-  Average average(p.moment);
+  const ParamMap params = inner.method->complete(inner.params);
+  const auto align = params.find("align");
+  Average average(p.moment, align == params.end() ? "" : align->second);
   for (int64_t k = 0; k < p.samples; ++k) {
     Context noisy = context;
     noisy.input = context.input + noise.draw(1) * scale;

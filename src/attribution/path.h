@@ -13,6 +13,7 @@ struct StraightPath {
   Tensor from, to;        ///< Both ends, of the shape that one image has at `at`.
   ValueId at = kNoValue;  ///< The value that moves.
   ValueId wrt = kNoValue;
+  Tensor beside = {};          ///< With `at` inside: the picture [...] for the branches that do not come from there.
   double done = 0, total = 0;  ///< Progress when the path is part of more work, in points.
 };
 

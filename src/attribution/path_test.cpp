@@ -323,6 +323,27 @@ TEST(LayerGradients, LinearHeadGivesWeightTimesChange) {
             "an earlier layer");
 }
 
+// S = mean over positions of w a(x) b(x), and b does not come from a: it stays what the picture makes it, so that the
+// units of a share S(a(x), b(x)) - S(a(0), b(x)).
+TEST(LayerGradients, BranchesBesideTheLayerKeepThePicture) {
+  LayerBuilder b(3, {-1, 3, 6, 7});
+  b.conv("a", "x", 4);
+  b.conv("b", "x", 4);
+  b.node("Mul", "product", {"a", "b"});
+  const Tensor w = b.random.normal({2, 4});
+  const Tensor x = Random(2).normal({2, 3, 6, 7});
+  const Explainer n(b.head_with("product", w), x);
+  const Tensor change = n.value(n.layers.find("a")) - n.value(n.layers.find("a"), at::zeros_like(x));
+  const Tensor expected = w[1].view({1, 4, 1, 1}) / 42 * n.value(n.layers.find("b")) * change;
+  const Attribution found = n.explain("layer-integrated-gradients:steps=3", "1", {"a"});
+  EXPECT_TRUE(within(found.values, expected, kExact));
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_NEAR(found.diagnostics[i].at("convergence_delta"), 0, 1e-10);
+    EXPECT_NEAR(found.diagnostics[i].at("score_difference"), expected[static_cast<int64_t>(i)].sum().item<double>(),
+                1e-10);
+  }
+}
+
 // The definitions, literally, in a layer with a nonlinear network above it.
 TEST(LayerGradients, EqualLiteralImplementations) {
   const Graph graph = random_network(Family::kSilu, 3);
