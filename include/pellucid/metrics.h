@@ -46,6 +46,8 @@ struct MetricContext {
   std::function<Tensor()> another = {};
   /// The same architecture trained on shuffled labels, for data randomization.
   const Network* label_randomized = nullptr;
+  /// Pixels of the map per pixel of the photo: published tolerances are in those of the photo.
+  double map_scale = 1;
 };
 
 /// One curve behind a score.

@@ -88,11 +88,11 @@ void note_degenerate(const Compared& c, MetricResult& result) {
 struct Overlap {
   double iou = 0, precision = 0, recall = 0;
 };
-/// {map >= threshold * max} against the truth. At threshold zero everything would count; only what is positive does.
-Overlap overlap(const Compared& c, double threshold) {
+/// {map >= level} against the truth. At level zero everything would count; only what is positive does.
+Overlap overlap(const Compared& c, double level) {
   Overlap o;
   if (!(c.top > 0)) return o;
-  const Tensor chosen = threshold == 0 ? c.positive.gt(0) : c.positive.ge(threshold * c.top);
+  const Tensor chosen = level == 0 ? c.positive.gt(0) : c.positive.ge(level);
   const double both = chosen.logical_and(c.inside).sum().item<double>();
   const double chosen_area = chosen.sum().item<double>();
   o.iou = both / (chosen_area + c.area - both);
@@ -105,7 +105,7 @@ constexpr int64_t kSweep = 50;  ///< Steps of the sweep over thresholds.
 std::vector<double> sweep(const Compared& c) {
   std::vector<double> result;
   for (int64_t step = 0; step <= kSweep; ++step) {
-    result.push_back(overlap(c, static_cast<double>(step) / kSweep).iou);
+    result.push_back(overlap(c, static_cast<double>(step) / kSweep * c.top).iou);
   }
   return result;
 }
@@ -176,7 +176,7 @@ MetricResult iou(const MetricContext& context, const IouParams& p) {
   const Compared c = compared(context, "iou");
   MetricResult result;
   note_degenerate(c, result);
-  const Overlap fixed = overlap(c, p.threshold);
+  const Overlap fixed = overlap(c, p.threshold * c.top);
   const std::vector<double> all = sweep(c);
   const size_t best = best_of(all);
   result.scores = {{"iou", fixed.iou},
@@ -188,9 +188,9 @@ MetricResult iou(const MetricContext& context, const IouParams& p) {
     const double mean = c.positive.mean().item<double>();
     const auto area = static_cast<int64_t>(c.area);
     const double last = std::get<0>(c.positive.topk(area)).min().item<double>();
-    result.scores["mean_iou"] = overlap(c, mean / c.top).iou;
-    result.scores["otsu_iou"] = overlap(c, otsu_threshold(c.positive) / c.top).iou;
-    result.scores["area_iou"] = overlap(c, last / c.top).iou;
+    result.scores["mean_iou"] = overlap(c, mean).iou;
+    result.scores["otsu_iou"] = overlap(c, otsu_threshold(c.positive)).iou;
+    result.scores["area_iou"] = overlap(c, last).iou;
   } else {
     for (const char* name : {"mean_iou", "otsu_iou", "area_iou"}) result.scores[name] = 0;
   }
@@ -295,7 +295,7 @@ struct PointingParams {
 };
 template <class V>
 void describe(V& visit, PointingParams& p) {
-  visit("tolerance", p.tolerance, between(0, 1e6), "Euclidean distance in pixels that still is a hit.");
+  visit("tolerance", p.tolerance, between(0, 1e6), "Euclidean distance in pixels of the photo that still is a hit.");
   visit("ties", p.ties, one_of({"random", "raster"}),
         "Which of several maxima counts: random from the seed, or first.");
 }
@@ -313,7 +313,7 @@ MetricResult pointing_game(const MetricContext& context, const PointingParams& p
   if (context.ignore.defined()) region = region.logical_and(context.ignore.to(at::kCPU).eq(0));
   const Tensor offset = region.nonzero().to(at::kDouble) -
                         at::tensor({static_cast<double>(peak / width), static_cast<double>(peak % width)}, at::kDouble);
-  const double distance = std::sqrt(offset.square().sum(1).min().item<double>());
+  const double distance = std::sqrt(offset.square().sum(1).min().item<double>()) / context.map_scale;
   result.scores = {{"hit", distance <= p.tolerance ? 1.0 : 0.0},
                    {"hit_without_tolerance", distance == 0 ? 1.0 : 0.0},
                    {"distance", distance}};
@@ -465,14 +465,13 @@ Metric relevance_rank_metric() {
 Metric pointing_game_metric() {
   return make_metric<PointingParams>(
       {"pointing-game", "Pointing game", "localization", "Whether the map's maximum lies in the truth or close to it.",
-       "The region given is where the evidence is. Pixels are those of the map; with large centred objects a map of "
-       "the "
-       "centre scores high.",
+       "The region given is where the evidence is. With large centred objects, or photos not much larger than the "
+       "tolerance, a map of the centre scores high.",
        "none"},
       kZhang2016, kMetricTruth,
       {{"hit", Better::kHigher, "1 or 0, with the tolerance."},
        {"hit_without_tolerance", Better::kHigher, "1 or 0."},
-       {"distance", Better::kLower, "Pixels from the maximum to the truth; absent for a blank map."}},
+       {"distance", Better::kLower, "Pixels of the photo from the maximum to the truth; absent for a blank map."}},
       pointing_game);
 }
 

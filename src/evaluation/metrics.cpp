@@ -148,7 +148,17 @@ void check_finite(const Metric& metric, const MetricResult& result) {
 MetricResult evaluate(const MetricCall& call, const MetricContext& context) {
   check_needs(*call.metric, context);
   if (!context.map.isfinite().all().item<bool>()) throw_failed(call.metric->id + ": the map has NaN or infinity");
-  MetricResult result = call.metric->run(context, call.params);
+  MetricContext judged = context;
+  // Explained again, a map that is drawn and not computed is another one; with one seed it would pass for stable.
+  constexpr unsigned kDrawn = kModelFree | kStochastic;
+  if (context.method && (context.method->properties & kDrawn) == kDrawn) {
+    judged.explain = [inner = context.explain, again = uint64_t{0}](const Context& one) mutable {
+      Context fresh = one;
+      fresh.seed += ++again;
+      return inner(fresh);
+    };
+  }
+  MetricResult result = call.metric->run(judged, call.params);
   check_finite(*call.metric, result);
   return result;
 }

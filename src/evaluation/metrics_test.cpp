@@ -238,6 +238,32 @@ TEST(RelevanceRankMetric, ShareOfTheHighestPixelsInside) {
                    0.5);
 }
 
+// Thresholds that are values of the map: its tie groups are inside as a whole. Divided by the maximum and multiplied
+// again, one number in fifty comes out larger than it was.
+TEST(IouMetric, LevelsOfTheMapAreNotLostToRounding) {
+  Random random(5);
+  for (int draw = 0; draw < 100; ++draw) {
+    const Tensor values = random.uniform({4});
+    const Tensor map = std::get<0>(values.sort()).view({4, 1}).expand({4, 4}).contiguous();
+    Tensor mask = at::zeros({4, 4});
+    mask.slice(0, 1).fill_(1);  // the three highest rows
+    EXPECT_EQ(drawn(map, mask).score("iou", "area_iou"), 1) << draw;
+    const Tensor two = at::cat({values[0].expand({8}), values[0].expand({8}) + values[1]}).view({4, 4});
+    EXPECT_EQ(drawn(two, at::cat({at::zeros({2, 4}), at::ones({2, 4})})).score("iou", "otsu_iou"), 1) << draw;
+  }
+}
+
+// A photo of twice the size of the map: 14 pixels of the map are 28 of the photo.
+TEST(PointingGameMetric, ToleranceIsInPixelsOfThePhoto) {
+  Tensor mask = at::zeros({5, 40}), map = at::zeros({5, 40});
+  mask.slice(1, 0, 3).fill_(1);
+  map[2][16] = 1;
+  Judged judged = drawn(map, mask);
+  judged.with().map_scale = 0.5;
+  EXPECT_EQ(judged.score("pointing-game", "hit"), 0);
+  EXPECT_EQ(judged.score("pointing-game", "distance"), 28);
+}
+
 // A peak 14 and 16 pixels to the right of the truth's last column.
 TEST(PointingGameMetric, ToleranceIsFifteenPixels) {
   Tensor mask = at::zeros({5, 40}), near = at::zeros({5, 40}), far = at::zeros({5, 40});
@@ -636,6 +662,22 @@ TEST(SeedStabilityMetric, SeesWhatIsDrawnAndNotWhatIsComputed) {
   noise.by("random");
   // Independent orders of 196 values: the standard error of tau is 2/3 / sqrt(196) for each of three pairs.
   EXPECT_NEAR(noise.score("seed-stability", "kendall"), 0, 4 * (2.0 / 3) / 14);
+}
+
+// A map that is drawn does not pass for one that ignores the weights, nor for a stable one: independent orders of 256
+// values correlate with a standard error of 1/16.
+TEST(ParameterRandomizationMetric, DrawnMapsAreNotAlike) {
+  Judged judged(linear(std::vector<double>(256, 1.0), 16, 16), Random(1).normal({1, 1, 16, 16}),
+                at::zeros({16, 16}, at::kDouble));
+  MetricContext& context = judged.by("random");
+  const MethodCall random = MethodCall::parse("random");
+  context.method = random.method;
+  EXPECT_NEAR(judged.score("parameter-randomization", "spearman"), 0, 4.0 / 16);
+  EXPECT_GT(judged.score("max-sensitivity", "max_sensitivity"), 0.5);
+  // One that is computed, with random numbers on the way, keeps its seed and is compared with itself.
+  const MethodCall smooth = MethodCall::parse("smoothgrad:samples=2");
+  judged.by("smoothgrad:samples=2").method = smooth.method;
+  EXPECT_NEAR(judged.score("max-sensitivity:radius=0", "max_sensitivity"), 0, 1e-12);
 }
 
 // What two different pictures score by a map that is the picture itself: no less is to be had by any network.
