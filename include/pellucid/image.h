@@ -57,7 +57,8 @@ Image decode_image(const std::string& path, const ImageLimits& limits = {});
 Image decode_image_bytes(std::string_view bytes, const std::string& name, const ImageLimits& limits = {});
 
 /// A mask or label picture as one channel, upright: grey as stored; color as luma (Rec. 601); transparency composited
-/// on black, so that what is transparent is outside the mask. Throws as decode_image.
+/// on black, so that what is transparent is outside the mask. A mask of 0 and 1 alone becomes one of 0 and 255. Throws
+/// as decode_image.
 Image decode_mask(const std::string& path, const ImageLimits& limits = {});
 
 /// The image as a PNG file, same channels. Lossless; the same image always gives the same bytes.

@@ -229,6 +229,7 @@ class Coco final : public Annotations::Source {
     Photo photo;
     photo.id = integer(object, "id", where, INT64_MIN, INT64_MAX);
     photo.file = text(object, "file_name", where);
+    std::replace(photo.file.begin(), photo.file.end(), '\\', '/');  // as written on Windows
     photo.width = static_cast<int>(integer(object, "width", where, 1, 1 << 20));
     photo.height = static_cast<int>(integer(object, "height", where, 1, 1 << 20));
     if (static_cast<int64_t>(photo.width) * photo.height > limits_.image.max_pixels) {

@@ -149,7 +149,7 @@ TEST(Annotations, CocoFindsPhotosByTheLongestEndOfTheirPath) {
   const std::string path = folder.write(
       "truth.json",
       coco(R"({"image_id":2,"category_id":3,"bbox":[0,0,1,1]},{"image_id":1,"category_id":18,"bbox":[0,0,2,2]})",
-           R"({"id":1,"file_name":"train/1.jpg","width":4,"height":3},)"
+           R"({"id":1,"file_name":"train\\1.jpg","width":4,"height":3},)"
            R"({"id":2,"file_name":"test/1.jpg","width":4,"height":3})"));
   const Annotations truth = Annotations::open(path);
   EXPECT_EQ(truth.of("/data/train/1.jpg", 4, 3).at(0).label, "dog");

@@ -216,7 +216,12 @@ Image decode_image(const std::string& path, const ImageLimits& limits) {
 }
 
 Image decode_mask(const std::string& path, const ImageLimits& limits) {
-  return gray_from(decode_as_stored(read_file(path, limits.max_bytes), path, limits));
+  Image mask = gray_from(decode_as_stored(read_file(path, limits.max_bytes), path, limits));
+  const uint8_t highest = *std::max_element(mask.pixels.begin(), mask.pixels.end());
+  if (highest == 1) {
+    for (uint8_t& value : mask.pixels) value = value ? 255 : 0;
+  }
+  return mask;
 }
 
 std::string encode_png(const Image& image) {

@@ -309,6 +309,18 @@ TEST(Decode, MasksTakeTransparentAsOutside) {
   fs::remove(path);
 }
 
+TEST(Decode, MasksOfZeroAndOneAreMasks) {
+  const string path = (fs::temp_directory_path() / ("pellucid-ones-" + std::to_string(::getpid()) + ".png")).string();
+  Image mask(3, 1, 1, 0);
+  *mask.at(1, 0) = 1;
+  save_png(path, mask);
+  EXPECT_EQ(decode_mask(path).pixels, (std::vector<uint8_t>{0, 255, 0}));
+  *mask.at(2, 0) = 2;  // numbers of classes, perhaps
+  save_png(path, mask);
+  EXPECT_EQ(decode_mask(path).pixels, (std::vector<uint8_t>{0, 1, 2}));
+  fs::remove(path);
+}
+
 TEST(Resize, BoxAndTriangleByHand) {
   Image row(4, 1, 1);
   row.pixels = {0, 100, 200, 40};
