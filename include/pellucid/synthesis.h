@@ -176,7 +176,7 @@ struct SynthesisContext {
 
 struct SynthesisResult {
   Tensor image;       ///< [B,3,H,W] float32 in display range, not stretched; values may leave 0..1 where the
-                      ///< parameterization allows it.
+                      ///< parameterization allows it. [B,4,H,W] with opacity last where it has that.
   Tensor best;        ///< The one with the best untransformed objective, likewise.
   Tensor start;       ///< What the run began with.
   Tensor unfinished;  ///< What the optimizer reached: `image` before the recipe's `finish`.

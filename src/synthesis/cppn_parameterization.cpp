@@ -30,9 +30,9 @@ class Cppn final : public Parameterization {
     TensorList variables;
     int64_t in = 2;
     for (int64_t layer = 0; layer < p_.layers; ++layer) {
-      variables.push_back(drawn_normal({scope.batch, p_.channels, in}, generator, scope) /
+      variables.push_back(drawn_normal({scope.batch, p_.channels, in}, generator, scope.options()) /
                           std::sqrt(static_cast<double>(in)));
-      variables.push_back(0.1 * drawn_normal({scope.batch, p_.channels, 1}, generator, scope));
+      variables.push_back(0.1 * drawn_normal({scope.batch, p_.channels, 1}, generator, scope.options()));
       in = 2 * p_.channels;
     }
     variables.push_back(at::zeros({scope.batch, 3, in}, variables.front().options()));

@@ -98,6 +98,7 @@ class Look {
       add(judged.terms[term.text], score.detach());
       add(sum, score * term.weight);
     }
+    if (stage_.parameterization->has_alpha()) sum = sum * (1 - alpha_of(still).flatten(1).mean(1));
     judged.objective = sum.detach();
     if (!with_gradients_) return judged;
     TensorList wrt;
@@ -180,11 +181,43 @@ Tensor transformed(const Stage& stage, const Tensor& image, const StepInfo& info
   return shown;
 }
 
+/// Parts that know opacity go with pictures that have it, and only those do.
+void check_alpha(const Recipe& recipe, const Stage& stage) {
+  const std::string& picture = recipe.parameterization;
+  const bool alpha = stage.parameterization->has_alpha();
+  for (size_t i = 0; i < stage.transformations.size(); ++i) {
+    const bool first = alpha && i == 0;
+    if (stage.transformations[i]->takes_alpha() && !first) {
+      throw_usage("recipe: " + recipe.transformations[i] +
+                  " comes first, and goes with pictures that have opacity (fourier-alpha)");
+    }
+  }
+  for (const Stage::Penalty& term : stage.regularizers) {
+    if (term.part->of_alpha() && !alpha) throw_usage("recipe: " + term.text + ": '" + picture + "' has no opacity");
+  }
+  if (!alpha) return;
+  if (stage.transformations.empty() || !stage.transformations.front()->takes_alpha()) {
+    throw_usage("recipe: '" + picture + "' has opacity; the first transformation must be background");
+  }
+  if (recipe.unit != PixelUnit::kDisplay) {
+    throw_usage("recipe: '" + picture + "' has opacity, which goes with the unit display only");
+  }
+  if (stage.scope->context.pictures.count("start") != 0) {
+    throw_usage("recipe: '" + picture + "' has opacity and begins at random, not with a picture");
+  }
+  for (const Stage::Term& term : stage.objectives) {
+    if (term.part->layers().empty()) {
+      throw_usage("recipe: " + term.text + " is about colors alone; '" + picture + "' has opacity");
+    }
+  }
+}
+
 void check_stage(const Recipe& recipe, const Stage& stage) {
   if (!stage.parameterization->is_pixels() && !(stage.after_step.empty() && stage.finish.empty())) {
     throw_usage("recipe: after-steps work on pixels; the parameterization must be pixels, not '" +
                 recipe.parameterization + "'");
   }
+  check_alpha(recipe, stage);
   if (stage.optimizer->looks_ahead() && (recipe.batch > 1 || !recipe.gradient.empty())) {
     throw_usage("recipe: lbfgs optimizes one picture by its own gradient; batch must be 1 and gradient steps none");
   }
@@ -240,6 +273,10 @@ Stage make_stage(const Recipe& recipe, const RecipeStage& spec, const SynthesisC
                                     tiled ? std::min(width, seen) : width, !stage.transformations.empty());
   // What is shrunk to the one size of a network fits into one pass.
   if (stage.fixed_size) stage.tiles = {};
+  if (stage.parameterization->has_alpha() && stage.tiles.kind != TilePlan::Kind::kWhole) {
+    throw_usage("recipe: a picture with opacity is not looked at in parts; " + std::to_string(width) + "x" +
+                std::to_string(height) + " is too large, or the tile too small");
+  }
   return stage;
 }
 
@@ -253,8 +290,10 @@ Evaluation evaluate(const Recipe& recipe, const SynthesisContext& context, const
   {
     const at::AutoGradMode record(with_gradients);
     image = stage.parameterization->decode(*stage.scope, leaves);
+    const Tensor color = stage.parameterization->has_alpha() ? color_of(image) : image;
     for (const Stage::Penalty& term : stage.regularizers) {
-      const Tensor value = term.part->penalty(pixels_from_display(image, recipe.unit));
+      const Tensor value =
+          term.part->penalty(term.part->of_alpha() ? alpha_of(image) : pixels_from_display(color, recipe.unit));
       result.terms[term.text] = value.detach();
       const Tensor weighted = value.sum() * term.weight;
       penalty = penalty.defined() ? penalty + weighted : weighted;

@@ -1,13 +1,26 @@
 // Parts with a second network that knows what pictures look like: a generator or a denoiser.
 
+#include "synthesis/learned_priors.h"
+
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "pellucid/error.h"
+#include "pellucid/text.h"
+#include "synthesis/layer_objective.h"
 #include "synthesis/papers.h"
-#include "synthesis/part.h"
 
 namespace pellucid {
+
+Tensor codes_from_display(const SynthesisContext& context, ValueId layer, const Tensor& display, int64_t rows,
+                          int64_t columns) {
+  Request request;
+  request.capture = {layer};
+  const Tensor input = network_input(context, display, /*fixed_size=*/true);
+  const Tensor map = as_map(context.network.run({input}, request, context.progress).at(layer), "codes");
+  return at::adaptive_avg_pool2d(map, {std::min(rows, map.size(2)), std::min(columns, map.size(3))});
+}
 
 namespace {
 
@@ -20,6 +33,8 @@ struct LatentParams {
   std::string output = "unit";
   double sd = 1;
   double decay = 0;
+  std::string encoder_layer = "auto";
+  double reality = 0;
 };
 template <class V>
 void describe(V& visit, LatentParams& p) {
@@ -40,6 +55,10 @@ void describe(V& visit, LatentParams& p) {
   visit("sd", p.sd, between(0, 100), "Standard deviation of a random start, in the units of the bound.");
   visit("decay", p.decay, between(0, 1),
         "Share of the code (of its distance from the mean for range and principal) lost at each step.");
+  visit("encoder_layer", p.encoder_layer, TextLike{"a layer by name, suffix, glob or #index"},
+        "The layer of the network whose activations, averaged over a grid, the generator was trained to take.");
+  visit("reality", p.reality, between(0, 1),
+        "Share of the way from the code to that of its own picture, by encoder_layer, that is gone after each step.");
 }
 
 /// A code h that a generator makes the picture of.
@@ -60,16 +79,15 @@ class Latent final : public Parameterization {
     shape_[0] = scope.batch;
     code_shape_ = shape_;
     if (p.bound == "range" || p.bound == "principal") read_range(scope);
+    if (p.reality > 0 && !encodes(scope)) {
+      const LayerInfo& layer = scope.layers.layer(scope.layers.find(p.encoder_layer));
+      throw_usage("latent: the code of " + p.network + " is " + shape_text(shape_) + ", which is no average of " +
+                  printable(layer.name) + ", " + shape_text(layer.shape));
+    }
   }
 
-  TensorList begin(const PartScope& scope, const at::Generator& generator) const override {
-    TensorList codes;  // picture by picture, so that the first ones do not depend on the size of the batch
-    Shape one = code_shape_;
-    one[0] = 1;
-    for (int64_t b = 0; b < scope.batch; ++b) {
-      codes.push_back(at::randn(one, generator, at::TensorOptions(at::kDouble)).to(options()) * p_.sd);
-    }
-    TensorList variables{at::cat(codes)};
+  TensorList begin(const PartScope&, const at::Generator& generator) const override {
+    TensorList variables{drawn_normal(code_shape_, generator, options()) * p_.sd};
     keep(variables.front());
     return variables;
   }
@@ -79,10 +97,28 @@ class Latent final : public Parameterization {
   bool starts_with_picture() const override { return false; }
 
   Tensor decode(const PartScope& scope, const TensorList& variables) const override {
-    Tensor code = variables.front();
-    if (directions_.defined()) code = at::matmul(code, directions_).view(shape_);
-    if (deviation_.defined()) code = deviation_ * code;
-    if (mean_.defined()) code = (mean_ + code).clamp(p_.low, p_.high);
+    return resize_display(picture_of(scope, variables), scope.height, scope.width);
+  }
+
+  void project(const PartScope& scope, TensorList& variables) const override {
+    Tensor& variable = variables.front();
+    if (p_.decay > 0) variable.mul_(1 - p_.decay);
+    if (p_.reality > 0) variable.lerp_(variable_of(encoded(scope, variables)), p_.reality);
+    keep(variable);
+  }
+
+  double code_error(const PartScope& scope) const {
+    if (!encodes(scope)) return std::numeric_limits<double>::infinity();
+    const TensorList variables = begin(scope, StepInfo{}.generator(0));
+    const Tensor code = code_of(variables.front());
+    return ((encoded(scope, variables) - code).square().sum(at::kDouble) / code.square().sum(at::kDouble))
+        .item<double>();
+  }
+
+ private:
+  /// What the generator makes, in display range, at its own size.
+  Tensor picture_of(const PartScope& scope, const TensorList& variables) const {
+    const Tensor code = code_of(variables.front());
     Request request;
     const ValueId output = generator_.graph().outputs().front();
     request.capture = {output};
@@ -93,15 +129,42 @@ class Latent final : public Parameterization {
     }
     if (p_.output == "signed") x = (x + 1) / 2;
     if (p_.output == "bytes") x = x / 255;
-    return resize_display(x.to(scope.context.network.dtype()), scope.height, scope.width);
+    return x.to(scope.context.network.dtype());
   }
 
-  void project(const PartScope&, TensorList& variables) const override {
-    if (p_.decay > 0) variables.front().mul_(1 - p_.decay);
-    keep(variables.front());
+  /// Codes are [N,C] or [N,C,rows,columns].
+  int64_t rows() const { return shape_.size() == 4 ? shape_[2] : 1; }
+  int64_t columns() const { return shape_.size() == 4 ? shape_[3] : 1; }
+  /// Whether the encoder's layer, averaged, has the shape of codes.
+  bool encodes(const PartScope& scope) const {
+    const Shape& map = scope.layers.shape(scope.layers.find(p_.encoder_layer));
+    if ((shape_.size() != 2 && shape_.size() != 4) || (map.size() != 2 && map.size() != 4)) return false;
+    const int64_t height = map.size() == 4 ? map[2] : 1, width = map.size() == 4 ? map[3] : 1;
+    return map[1] == shape_[1] && rows() <= height && columns() <= width;
+  }
+  /// What the network makes of the picture of a code, E(G(h)).
+  Tensor encoded(const PartScope& scope, const TensorList& variables) const {
+    const at::NoGradGuard no_grad;
+    const ValueId layer = scope.layers.find(p_.encoder_layer);
+    return codes_from_display(scope.context, layer, picture_of(scope, variables), rows(), columns())
+        .to(options())
+        .view(shape_);
   }
 
- private:
+  /// What the generator takes, and the nearest variable to it.
+  Tensor code_of(const Tensor& variable) const {
+    Tensor code = variable;
+    if (directions_.defined()) code = at::matmul(code, directions_).view(shape_);
+    if (deviation_.defined()) code = deviation_ * code;
+    return mean_.defined() ? (mean_ + code).clamp(p_.low, p_.high) : code;
+  }
+  Tensor variable_of(const Tensor& code) const {
+    if (directions_.defined()) return at::matmul((code - mean_).flatten(1), inverse_);
+    // A number that never varies is its mean.
+    if (deviation_.defined()) return at::where(deviation_ > 0, (code - mean_) / deviation_, at::zeros_like(code));
+    return code;
+  }
+
   at::TensorOptions options() const { return at::TensorOptions(generator_.dtype()).device(generator_.device()); }
 
   void read_range(const PartScope& scope) {
@@ -116,6 +179,7 @@ class Latent final : public Parameterization {
     mean_ = range.narrow(0, 0, 1);
     if (principal) {
       directions_ = range.slice(0, 2).flatten(1);
+      inverse_ = at::linalg_pinv(directions_.to(at::kDouble), 1e-6).to(options());
       code_shape_ = {shape_[0], directions_.size(0)};
     } else {
       deviation_ = range.narrow(0, 1, 1);
@@ -139,6 +203,7 @@ class Latent final : public Parameterization {
   Shape code_shape_;  ///< Of the variable, [N,K] for directions.
   Tensor mean_, deviation_;
   Tensor directions_;  ///< [K,d], each as long as codes deviate along it.
+  Tensor inverse_;     ///< [d,K]
 };
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -184,6 +249,13 @@ class Denoise final : public AfterStep {
 };
 
 }  // namespace
+
+double code_error(const PartScope& scope, const std::string& latent) {
+  const PartCall call = PartCall::parse(PartKind::kParameterization, latent);
+  LatentParams p = params_from<LatentParams>(call.info->id, call.params);
+  p.reality = 0;  // which a code of another shape has no use for
+  return Latent(scope, p).code_error(scope);
+}
 
 std::vector<PartEntry<Parameterization>> latent_parameterizations() {
   return {part_entry<Parameterization, Latent, LatentParams>("latent", "A generator's code.", kNguyen2016)};

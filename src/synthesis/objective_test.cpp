@@ -136,6 +136,10 @@ TEST(LogProbability, IsMinusTheCrossEntropy) {
   const Tensor logits = random.normal({1, 4});
   const Tensor expected = at::log_softmax(logits, 1).select(1, 2);
   EXPECT_TRUE(within(Judge::score(*studio.objective("log-probability:target=2"), logits), expected, {1e-9, 1e-9}));
+  // Its gradient is e_c - p, in all of the logits.
+  const Tensor leaf = logits.clone().requires_grad_(true);
+  Judge::score(*studio.objective("log-probability:target=2"), leaf).sum().backward();
+  EXPECT_TRUE(within(leaf.grad(), doubles({0, 0, 1, 0}, {1, 4}) - at::softmax(logits, 1), {1e-9, 1e-9}));
   EXPECT_TRUE(within(Judge::score(*studio.objective("class:target=2"), logits), logits.select(1, 2), {1e-12, 1e-12}));
   EXPECT_NEAR(Judge::score(*studio.objective("class:target=2 vs 0"), logits).item<double>(),
               (logits[0][2] - logits[0][0]).item<double>(), 1e-12);

@@ -41,6 +41,7 @@ struct AscentParams {
   double rate_end = -1;
   double momentum = 0;
   double gain = 0;
+  double noise = 0;
 };
 template <class V>
 void describe(V& visit, AscentParams& p) {
@@ -50,6 +51,8 @@ void describe(V& visit, AscentParams& p) {
   visit(
       "gain", p.gain, between(0, 1e6),
       "If not 0, the rate is at most this divided by the squared gradient: what a step should raise the objective by.");
+  visit("noise", p.noise, between(0, 1e9),
+        "Standard deviation of normal numbers that each step adds: Langevin's dynamics.");
 }
 class Ascent final : public Optimizer {
  public:
@@ -70,12 +73,17 @@ class Ascent final : public Optimizer {
         move = velocity_[i];
       }
       variables[i].add_(move);
+      if (p_.noise > 0) {
+        const at::Generator generator = info.generator(kNoise + i);
+        variables[i].add_(drawn_normal(variables[i].sizes().vec(), generator, variables[i].options()), p_.noise);
+      }
     }
   }
   TensorList state() const override { return velocity_; }
   void restore(const TensorList& state) override { velocity_ = state; }
 
  private:
+  static constexpr uint64_t kNoise = 0x1a46;  ///< What the random numbers are for.
   AscentParams p_;
   TensorList velocity_;
 };

@@ -156,6 +156,29 @@ TEST(Ascent, GainsWhatIsAskedFor) {
 }
 
 // Kingma and Ba: with a constant gradient every step has the length of the rate, whatever the gradient's.
+// Langevin's noise: of the stated deviation, new in every step, the same again for the same seed and step, and for the
+// first pictures of any batch.
+TEST(Ascent, AddsNoiseOfTheStatedDeviation) {
+  const Studio studio(test::identity_graph(), 4);
+  const auto moved = [&](int64_t batch, int64_t step, uint64_t seed) {
+    TensorList variables{at::zeros({batch, 3, 100}, at::kDouble), at::zeros({batch, 20000}, at::kDouble)};
+    LossAndGradients here{0, {at::full_like(variables[0], 2), at::zeros_like(variables[1])}};
+    studio.optimizer("ascent:rate=3,noise=0.3")->step(variables, here, {step, step, 10, seed}, {});
+    return variables;
+  };
+  const TensorList first = moved(2, 0, 5);
+  // Standard errors of the mean are 0.3 / sqrt(600) and 0.3 / sqrt(40000), of the deviation 0.3 / sqrt(80000).
+  EXPECT_NEAR(first[0].mean().item<double>(), -6, 0.05);
+  EXPECT_NEAR(first[1].mean().item<double>(), 0, 0.006);
+  EXPECT_NEAR(first[1].std().item<double>(), 0.3, 0.004);
+  EXPECT_TRUE(same_values(moved(2, 0, 5), first));
+  EXPECT_TRUE(at::equal(moved(1, 0, 5)[1][0], first[1][0]));
+  const Tensor others[] = {first[1][1], moved(2, 1, 5)[1][0], moved(2, 0, 6)[1][0]};
+  for (const Tensor& other : others) {
+    EXPECT_LT(std::abs((other * first[1][0]).mean().item<double>()), 0.09 * 0.03);
+  }
+}
+
 TEST(Adam, StepIsTheRateForConstantGradients) {
   const Function f = [](const Tensor& x) { return LossAndGradients{0, {at::full_like(x, 1e-3)}}; };
   const Tensor zero = at::zeros({1, 3}, at::kDouble);

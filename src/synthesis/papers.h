@@ -49,6 +49,10 @@ inline constexpr Paper kNguyen2016{"nguyen2016", "Nguyen, Dosovitskiy, Yosinski,
                                    "Synthesizing the Preferred Inputs for Neurons in Neural Networks via Deep "
                                    "Generator Networks",
                                    "NeurIPS", 2016};
+inline constexpr Paper kNguyen2017{"nguyen2017", "Nguyen, Clune, Bengio, Dosovitskiy, Yosinski",
+                                   "Plug & Play Generative Networks: Conditional Iterative Generation of Images in "
+                                   "Latent Space",
+                                   "CVPR", 2017};
 inline constexpr Paper kStanley2007{"stanley2007", "Stanley",
                                     "Compositional Pattern Producing Networks: A Novel Abstraction of Development",
                                     "Genetic Programming and Evolvable Machines", 2007};

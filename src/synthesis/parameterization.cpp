@@ -8,6 +8,7 @@
 #include "synthesis/colors.h"
 #include "synthesis/papers.h"
 #include "synthesis/part.h"
+#include "synthesis/plane_transform.h"
 
 namespace pellucid {
 
@@ -47,9 +48,7 @@ Tensor stored_from_display(const Tensor& image, bool decorrelate, const std::str
   return correlate_colors(rgb, at::inverse(color_matrix(rgb).to(at::kDouble)).to(rgb.options()));
 }
 
-Tensor drawn_normal(Shape shape, const at::Generator& generator, const PartScope& scope) {
-  const at::TensorOptions options =
-      at::TensorOptions(scope.context.network.dtype()).device(scope.context.network.device());
+Tensor drawn_normal(Shape shape, const at::Generator& generator, const at::TensorOptions& options) {
   TensorList pictures;
   const int64_t batch = shape[0];
   shape[0] = 1;
@@ -84,7 +83,7 @@ class Pixels final : public Parameterization {
  public:
   Pixels(const PartScope&, const PixelParams& p) : p_(p) {}
   TensorList begin(const PartScope& scope, const at::Generator& generator) const override {
-    const Tensor noise = drawn_normal({scope.batch, 3, scope.height, scope.width}, generator, scope);
+    const Tensor noise = drawn_normal({scope.batch, 3, scope.height, scope.width}, generator, scope.options());
     const Tensor middle =
         p_.mean < 0 ? display_from_pixels(at::zeros_like(noise), scope.unit) : at::full_like(noise, p_.mean);
     Tensor image = middle + p_.sd * noise;
@@ -147,25 +146,51 @@ class Fourier final : public Parameterization {
     scale_ = (root / f.pow(p_.decay)).unsqueeze(-1).to(scope.gray().options());
   }
   TensorList begin(const PartScope& scope, const at::Generator& generator) const override {
-    return {p_.sd * drawn_normal({scope.batch, 3, scope.height, scope.width / 2 + 1, 2}, generator, scope)};
+    return {p_.sd * drawn_normal({scope.batch, 3, scope.height, scope.width / 2 + 1, 2}, generator, scope.options())};
   }
   TensorList encode(const PartScope&, const Tensor& image) const override {
-    const Tensor z = stored_from_display(image, p_.decorrelate, p_.range);
-    const Tensor spectrum = at::fft_rfft2(4 * z, c10::nullopt, {-2, -1}, "backward");
-    return {(at::view_as_real(spectrum) / scale_).contiguous()};
+    return {variable(stored_from_display(image, p_.decorrelate, p_.range))};
   }
   Tensor decode(const PartScope& scope, const TensorList& variables) const override {
     return display_from_stored(stored(scope, variables.front()), p_.decorrelate, p_.range);
   }
-  /// What a spectrum stands for, before colors and range.
+  /// What a spectrum stands for, before colors and range; any number of planes. And back.
   Tensor stored(const PartScope& scope, const Tensor& variable) const {
-    const Tensor spectrum = at::view_as_complex(variable * scale_);
-    return at::fft_irfft2(spectrum, at::IntArrayRef{scope.height, scope.width}, {-2, -1}, "backward") / 4;
+    return planes_from_spectrum(at::view_as_complex(variable * scale_), scope.height, scope.width) / 4;
+  }
+  Tensor variable(const Tensor& stored) const {
+    return (at::view_as_real(spectrum_from_planes(4 * stored)) / scale_).contiguous();
   }
 
  private:
   FourierParams p_;
   Tensor scale_;  ///< [h, w/2 + 1, 1]: sqrt(w h) / max(f, 1 / max(w, h))^decay.
+};
+
+/// The same with opacity: the sigmoid of a plane with a spectrum of its own.
+class FourierAlpha final : public Parameterization {
+ public:
+  FourierAlpha(const PartScope& scope, const FourierParams& p) : sd_(p.sd), colors_(scope, p) {}
+  TensorList begin(const PartScope& scope, const at::Generator& generator) const override {
+    TensorList variables = colors_.begin(scope, generator);
+    variables.push_back(
+        sd_ * drawn_normal({scope.batch, 1, scope.height, scope.width / 2 + 1, 2}, generator, scope.options()));
+    return variables;
+  }
+  TensorList encode(const PartScope& scope, const Tensor& image) const override {
+    TensorList variables = colors_.encode(scope, color_of(image));
+    variables.push_back(colors_.variable(logits_of(alpha_of(image))));
+    return variables;
+  }
+  Tensor decode(const PartScope& scope, const TensorList& variables) const override {
+    const Tensor alpha = at::sigmoid(colors_.stored(scope, variables[1]));
+    return at::cat({colors_.decode(scope, {variables[0]}), alpha}, 1);
+  }
+  bool has_alpha() const override { return true; }
+
+ private:
+  double sd_;
+  Fourier colors_;
 };
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -199,7 +224,7 @@ class Pyramid final : public Parameterization {
     TensorList levels;
     for (int64_t level = 0; level < p_.levels; ++level) {
       levels.push_back(p_.sd * drawn_normal({scope.batch, 3, halved(scope.height, level), halved(scope.width, level)},
-                                            generator, scope));
+                                            generator, scope.options()));
     }
     return levels;
   }
@@ -251,7 +276,8 @@ class Shared final : public Parameterization {
       : p_(p), own_(scope, {p.sd, p.decay, p.decorrelate, p.range}), batch_(scope.batch) {}
   TensorList begin(const PartScope& scope, const at::Generator& generator) const override {
     TensorList variables = own_.begin(scope, generator);
-    for (const Shape& shape : in_common(scope)) variables.push_back(p_.sd * drawn_normal(shape, generator, scope));
+    for (const Shape& shape : in_common(scope))
+      variables.push_back(p_.sd * drawn_normal(shape, generator, scope.options()));
     return variables;
   }
   /// All of it is the pictures' own.
@@ -297,6 +323,9 @@ class Shared final : public Parameterization {
 std::vector<PartEntry<Parameterization>> picture_parameterizations() {
   return {part_entry<Parameterization, Fourier, FourierParams>(
               "fourier", "A spectrum scaled as photographs' are; colors decorrelated.", kOlah2017),
+          part_entry<Parameterization, FourierAlpha, FourierParams>(
+              "fourier-alpha", "The same with opacity; what is made large counts times the transparent share.",
+              kMordvintsev2018),
           part_entry<Parameterization, Pixels, PixelParams>("pixels", "The picture itself."),
           part_entry<Parameterization, Pyramid, PyramidParams>("pyramid", "A sum of pictures of falling size."),
           part_entry<Parameterization, Shared, SharedParams>(

@@ -103,11 +103,30 @@ TEST(Fourier, GradientIsThatOfTheDecoder) {
   }
 }
 
+// Colors are those of "fourier"; opacity is the sigmoid of a plane of its own, without the matrix of colors: a quarter
+// of the zero frequency as above.
+TEST(FourierAlpha, OpacityHasASpectrumOfItsOwn) {
+  const Studio studio(test::identity_graph(), 6, test::plain_card(), PixelUnit::kDisplay, 2);
+  const auto part = studio.parameterization("fourier-alpha:sd=0.3");
+  TensorList variables = part->begin(studio.scope, generator(3));
+  ASSERT_EQ(variables.size(), 2u);
+  EXPECT_EQ(variables[1].sizes(), (Shape{2, 1, 6, 4, 2}));
+  EXPECT_NEAR(variables[1].std().item<double>(), 0.3, 0.06);
+  variables[1].zero_();
+  variables[1][1][0][0][0][0] = 2;
+  const Tensor image = part->decode(studio.scope, variables);
+  ASSERT_EQ(image.sizes(), (Shape{2, 4, 6, 6}));
+  EXPECT_TRUE(at::equal(color_of(image), studio.parameterization("fourier")->decode(studio.scope, {variables[0]})));
+  EXPECT_LT((image[0][3] - 0.5).abs().max().item<double>(), 1e-12);
+  EXPECT_LT((image[1][3] - 1 / (1 + std::exp(-0.5))).abs().max().item<double>(), 1e-12);
+  EXPECT_TRUE(within(part->decode(studio.scope, part->encode(studio.scope, image)), image, {1e-9, 1e-9}));
+}
+
 // The first pictures of a batch begin as they would alone.
 TEST(Parameterization, StartDoesNotDependOnTheBatch) {
   const Studio one(test::identity_graph(), 9);
   const Studio three(test::identity_graph(), 9, test::plain_card(), PixelUnit::kDisplay, 3);
-  for (const char* text : {"fourier", "pixels"}) {
+  for (const char* text : {"fourier", "fourier-alpha", "pixels"}) {
     const Tensor alone = one.parameterization(text)->begin(one.scope, generator(7))[0];
     const Tensor batch = three.parameterization(text)->begin(three.scope, generator(7))[0];
     EXPECT_TRUE(at::equal(alone, batch.narrow(0, 0, 1))) << text;

@@ -33,6 +33,8 @@ struct PartScope {
   int64_t batch = 1, height = 0, width = 0;  ///< Of the stage.
   int64_t tile = 0;                          ///< Of the recipe.
 
+  /// Of what the network computes with.
+  at::TensorOptions options() const;
   /// A picture that the recipe refers to, at the size of the stage, [1 or batch,3,H,W]. Throws Error(kUsage) naming the
   /// owner when there is none of that name.
   Tensor picture(const std::string& owner, const std::string& name) const;
@@ -56,6 +58,10 @@ Tensor network_input(const SynthesisContext& context, const Tensor& image, bool 
 /// to the size of its card. With `changing`, transformations make them a little larger and smaller than that.
 bool has_fixed_size(const SynthesisContext& context, const std::vector<ValueId>& layers, int64_t height, int64_t width,
                     bool changing = false);
+
+/// The color and the opacity of pictures that have a fourth channel, [B,3,H,W] and [B,1,H,W].
+inline Tensor color_of(const Tensor& image) { return image.narrow(1, 0, 3); }
+inline Tensor alpha_of(const Tensor& image) { return image.narrow(1, 3, 1); }
 
 struct ObjectiveInput {
   const Values& values;  ///< Activations of the transformed pictures.
@@ -84,7 +90,7 @@ class Parameterization {
   /// Variables for pictures of the scope's size at random, or for given ones [B,3,H,W].
   virtual TensorList begin(const PartScope& scope, const at::Generator& generator) const = 0;
   virtual TensorList encode(const PartScope& scope, const Tensor& image) const = 0;
-  /// [B,3,H,W] in display range; differentiable.
+  /// [B,3,H,W] in display range, or [B,4,H,W] with opacity last; differentiable.
   virtual Tensor decode(const PartScope& scope, const TensorList& variables) const = 0;
   /// Keeps variables where they are allowed to be; in place.
   virtual void project(const PartScope&, TensorList&) const {}
@@ -94,6 +100,9 @@ class Parameterization {
   virtual bool starts_with_picture() const { return true; }
   /// Whether the variable is the picture itself, in the unit of the recipe, so that parts may work on its pixels.
   virtual bool is_pixels() const { return false; }
+  /// Whether pictures have opacity: [B,4,H,W]. Then the first transformation puts them on something, and objectives
+  /// count times the transparent share.
+  virtual bool has_alpha() const { return false; }
 };
 
 class Transformation {
@@ -105,6 +114,8 @@ class Transformation {
   virtual Tensor still(const Tensor& image) const { return image; }
   /// How many of the last steps of a stage are to be without randomness.
   virtual int64_t rest() const { return 0; }
+  /// Whether it makes [B,3,H,W] of [B,4,H,W].
+  virtual bool takes_alpha() const { return false; }
 };
 
 class Regularizer {
@@ -112,6 +123,8 @@ class Regularizer {
   virtual ~Regularizer() = default;
   /// [B], differentiable; `pixels` in the unit of the recipe.
   virtual Tensor penalty(const Tensor& pixels) const = 0;
+  /// Whether it is about opacity, which it then gets instead of pixels, [B,1,H,W].
+  virtual bool of_alpha() const { return false; }
 };
 
 class GradientStep {
@@ -190,6 +203,7 @@ std::vector<PartEntry<Parameterization>> network_parameterizations();
 std::vector<PartEntry<Parameterization>> delta_parameterizations();
 std::vector<PartEntry<Parameterization>> latent_parameterizations();
 std::vector<PartEntry<Transformation>> geometric_transformations();
+std::vector<PartEntry<Transformation>> background_transformations();
 std::vector<PartEntry<Parameterization>> phase_parameterizations();
 std::vector<PartEntry<Regularizer>> pixel_regularizers();
 std::vector<PartEntry<Regularizer>> statistical_regularizers();
@@ -227,9 +241,8 @@ Tensor display_from_pixels(const Tensor& pixels, PixelUnit unit);
 /// zero that are kept in range by division ("clip"); in planes that are uncorrelated in photographs, or in RGB.
 Tensor stored_from_display(const Tensor& image, bool decorrelate, const std::string& range);
 Tensor display_from_stored(const Tensor& z, bool decorrelate, const std::string& range);
-/// Normal numbers for the scope's network, drawn picture by picture, so that the first ones are the same whatever the
-/// size of the batch.
-Tensor drawn_normal(Shape shape, const at::Generator& generator, const PartScope& scope);
+/// Normal numbers, drawn picture by picture, so that the first ones are the same whatever the size of the batch.
+Tensor drawn_normal(Shape shape, const at::Generator& generator, const at::TensorOptions& options);
 
 /// Bilinear with half-pixel centres, antialiased when it shrinks; differentiable.
 Tensor resize_display(const Tensor& image, int64_t height, int64_t width);

@@ -4,6 +4,7 @@
 
 #include "synthesis/papers.h"
 #include "synthesis/part.h"
+#include "synthesis/plane_transform.h"
 
 namespace pellucid {
 
@@ -29,17 +30,17 @@ class Phase final : public Parameterization {
  public:
   Phase(const PartScope& scope, const PhaseParams& p) : p_(p), magnitude_(magnitude(scope)) {}
   TensorList begin(const PartScope& scope, const at::Generator& generator) const override {
-    return {p_.sd * drawn_normal({scope.batch, 3, scope.height, scope.width / 2 + 1}, generator, scope)};
+    return {p_.sd * drawn_normal({scope.batch, 3, scope.height, scope.width / 2 + 1}, generator, scope.options())};
   }
   /// The phases of a picture; its magnitudes are lost.
   TensorList encode(const PartScope&, const Tensor& image) const override {
     const Tensor z = stored_from_display(image, p_.decorrelate, "sigmoid");
-    return {at::angle(at::fft_rfft2(z, c10::nullopt, {-2, -1}, "backward")).contiguous()};
+    return {at::angle(spectrum_from_planes(z)).contiguous()};
   }
   Tensor decode(const PartScope& scope, const TensorList& variables) const override {
     const Tensor phase = conjugate_symmetric(variables.front(), scope.width);
     const Tensor spectrum = at::complex(magnitude_ * at::cos(phase), magnitude_ * at::sin(phase));
-    const Tensor z = at::fft_irfft2(spectrum, at::IntArrayRef{scope.height, scope.width}, {-2, -1}, "backward");
+    const Tensor z = planes_from_spectrum(spectrum, scope.height, scope.width);
     return display_from_stored(z, p_.decorrelate, "sigmoid");
   }
 
@@ -72,7 +73,7 @@ class Phase final : public Parameterization {
     const auto pixels = static_cast<double>(scope.height * scope.width);
     const Tensor variance = (m.square() * count).sum() / (pixels * pixels);
     m = m * (p_.contrast / variance.sqrt());
-    return m.to(at::TensorOptions(scope.context.network.dtype()).device(scope.context.network.device()));
+    return m.to(scope.options());
   }
 
   PhaseParams p_;

@@ -111,7 +111,7 @@ class Guide final : public LayerObjective {
         static_cast<double>(kLargestGuide) / static_cast<double>(std::max(guide.size(2), guide.size(3)));
     const auto side = [&](int64_t n) { return std::max<int64_t>(1, std::llround(static_cast<double>(n) * factor)); };
     if (factor < 1) guide = resize_display(guide, side(guide.size(2)), side(guide.size(3)));
-    guide = guide.to(at::TensorOptions(scope.context.network.dtype()).device(scope.context.network.device()));
+    guide = guide.to(scope.options());
     return as_map(scope.activations(guide, {layer_}).at(layer_), owner_).detach();
   }
 

@@ -185,11 +185,14 @@ Tensor resize_display(const Tensor& image, int64_t height, int64_t width) {
   return at::upsample_bilinear2d(image, {height, width}, /*align_corners=*/false);
 }
 
+at::TensorOptions PartScope::options() const {
+  return at::TensorOptions(context.network.dtype()).device(context.network.device());
+}
+
 Tensor PartScope::picture(const std::string& owner, const std::string& name) const {
   const auto found = context.pictures.find(name);
   if (found == context.pictures.end()) throw_usage(owner + ": no picture '" + printable(name) + "' was given");
-  return resize_display(found->second.to(at::TensorOptions(context.network.dtype()).device(context.network.device())),
-                        height, width);
+  return resize_display(found->second.to(options()), height, width);
 }
 
 Tensor PartScope::scaled_picture(const std::string& owner, const std::string& name, double factor) const {
@@ -199,14 +202,13 @@ Tensor PartScope::scaled_picture(const std::string& owner, const std::string& na
   const double longer = static_cast<double>(std::max(picture.size(2), picture.size(3)));
   const double share = factor * static_cast<double>(std::max(height, width)) / longer;
   const auto side = [&](int64_t n) { return std::max<int64_t>(1, std::llround(static_cast<double>(n) * share)); };
-  return resize_display(picture.to(at::TensorOptions(context.network.dtype()).device(context.network.device())),
-                        side(picture.size(2)), side(picture.size(3)));
+  return resize_display(picture.to(options()), side(picture.size(2)), side(picture.size(3)));
 }
 
 Tensor PartScope::tensor(const std::string& owner, const std::string& name) const {
   const auto found = context.tensors.find(name);
   if (found == context.tensors.end()) throw_usage(owner + ": no tensor '" + printable(name) + "' was given");
-  return found->second.to(at::TensorOptions(context.network.dtype()).device(context.network.device()));
+  return found->second.to(options());
 }
 
 const SecondNetwork& PartScope::network(const std::string& owner, const std::string& name) const {
@@ -216,10 +218,7 @@ const SecondNetwork& PartScope::network(const std::string& owner, const std::str
   return found->second;
 }
 
-Tensor PartScope::gray() const {
-  return at::full({1, 3, height, width}, 0.5,
-                  at::TensorOptions(context.network.dtype()).device(context.network.device()));
-}
+Tensor PartScope::gray() const { return at::full({1, 3, height, width}, 0.5, options()); }
 
 /// What the loader of photos makes of pictures, differentiable.
 Tensor by_policy(const Tensor& image, const ModelCard& card) {

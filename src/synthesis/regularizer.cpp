@@ -98,14 +98,19 @@ class Tv final : public Regularizer {
   TvParams p_;
 };
 
-struct BlurParams {};
+struct BlurParams {
+  std::string of = "color";
+};
 template <class V>
-void describe(V&, BlurParams&) {}
+void describe(V& visit, BlurParams& p) {
+  visit("of", p.of, one_of({"color", "alpha"}), "What is to be smooth; alpha: the opacity of pictures that have one.");
+}
 /// Half the squared distance to a blurred copy that is held constant: one step of size k moves the picture to
 /// (1 - k) x + k blur(x).
 class BlurPenalty final : public Regularizer {
  public:
-  BlurPenalty(const PartScope&, const BlurParams&) {}
+  BlurPenalty(const PartScope&, const BlurParams& p) : of_alpha_(p.of == "alpha") {}
+  bool of_alpha() const override { return of_alpha_; }
   Tensor penalty(const Tensor& pixels) const override {
     Tensor kernel = at::full({1, 1, 3, 3}, 0.5, pixels.options());
     kernel[0][0][1][1] = 1;
@@ -116,6 +121,9 @@ class BlurPenalty final : public Regularizer {
     const Tensor blurred = sum(still) / sum(at::ones_like(still));
     return 0.5 * per_picture((pixels - blurred).square());
   }
+
+ private:
+  bool of_alpha_;
 };
 
 }  // namespace

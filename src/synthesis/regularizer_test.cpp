@@ -70,6 +70,12 @@ TEST(BlurPenalty, StepMovesTowardsTheBlurredPicture) {
   EXPECT_NEAR(other.regularizer("blur")->penalty(at::ones({1, 3, 4, 4}, at::kDouble)).item<double>(), 0, 1e-20);
 }
 
+TEST(BlurPenalty, IsAboutOpacityWhenAskedTo) {
+  const Studio studio(test::identity_graph(), 4);
+  EXPECT_TRUE(studio.regularizer("blur:of=alpha")->of_alpha());
+  EXPECT_FALSE(studio.regularizer("blur")->of_alpha());
+}
+
 TEST(Regularizer, CountsPicturesApart) {
   const Studio studio(test::identity_graph(), 4);
   Random random(7);

@@ -7,6 +7,7 @@
 #include "support/compare.h"
 #include "support/expect_error.h"
 #include "support/studio.h"
+#include "synthesis/evaluation.h"
 
 namespace pellucid {
 namespace {
@@ -509,6 +510,154 @@ TEST(Synthesize, RefusesWhatDoesNotFit) {
                      [&] { synthesize(recipe, studio.context); });
   recipe = plain_recipe("channel:layer=nothing,channel=0", 16, 1, "adam");
   EXPECT_THROW(synthesize(recipe, studio.context), Error);
+}
+
+/// A linear class, S = w x, of pictures with opacity.
+struct AlphaCase {
+  AlphaCase() : w(Random(1).normal({2, 75}) * 0.2), studio(test::linear_graph(w, 5), 5, test::plain_card(5)) {
+    recipe.objectives = {{2, "class:target=1"}};
+    recipe.parameterization = "fourier-alpha:sd=0.5";
+    recipe.transformations = {"background"};
+    recipe.optimizer = "adam:rate=0.05";
+    recipe.width = recipe.height = 5;
+    recipe.batch = 2;
+    recipe.redirect_until = -1;
+  }
+  Evaluation evaluated(const Stage& stage, const TensorList& variables, Wanted wanted, int64_t step = 4) const {
+    return evaluate(recipe, studio.context, studio.layers, stage, variables, {step, step, 9, 7}, wanted);
+  }
+  Stage stage() const { return make_stage(recipe, recipe.stages[0], studio.context, studio.layers, 5, 5); }
+  Tensor w;
+  Studio studio;
+  Recipe recipe;
+};
+
+// (1 - mean alpha) 2 w (alpha c + (1 - alpha) b), b a random spectrum of deviation 0.5 that is another in each step, or
+// mid-gray where nothing is to be random; and 0.1 of what alpha differs from itself blurred.
+TEST(Opacity, ObjectiveCountsTimesTheTransparentShare) {
+  const at::NoGradGuard no_grad;
+  AlphaCase c;
+  c.recipe.regularizers = {{0.1, "blur:of=alpha"}, {0.01, "l2"}};
+  const Stage stage = c.stage();
+  const TensorList variables = stage.parameterization->begin(*stage.scope, at::detail::createCPUGenerator(3));
+  const Tensor image = stage.parameterization->decode(*stage.scope, variables);
+  const Tensor color = color_of(image), alpha = alpha_of(image);
+  const Tensor penalty = 0.1 * c.studio.regularizer("blur")->penalty(alpha) + 0.01 * color.square().sum({1, 2, 3});
+  const auto expected = [&](const Tensor& background) {
+    const Tensor seen = alpha * color + (1 - alpha) * background;
+    return at::matmul(seen.flatten(1), 2 * c.w[1]) * (1 - alpha.mean({1, 2, 3}));
+  };
+  const auto random = [&](int64_t step) {
+    const auto spectrum = c.studio.parameterization("fourier:sd=0.5");
+    PartScope scope{c.studio.context, c.studio.layers, PixelUnit::kDisplay, 2, 5, 5};
+    return spectrum->decode(scope, spectrum->begin(scope, StepInfo{step, step, 9, 7}.generator(1)));
+  };
+  for (const int64_t step : {4, 5}) {
+    const Evaluation seen = c.evaluated(stage, variables, Wanted::kTransformed, step);
+    EXPECT_TRUE(within(seen.objective, expected(random(step)), {1e-12, 1e-12}));
+    EXPECT_NEAR(seen.loss, (penalty - seen.objective).sum().item<double>(), 1e-12);
+  }
+  EXPECT_FALSE(within(random(4), random(5), {0.1, 0.1}));
+  const Evaluation plain = c.evaluated(stage, variables, Wanted::kPlain);
+  EXPECT_TRUE(within(plain.objective, expected(at::full({2, 3, 5, 5}, 0.5, at::kDouble)), {1e-12, 1e-12}));
+  EXPECT_TRUE(at::equal(plain.image, image));
+}
+
+TEST(Opacity, GradientIsThatOfTheLoss) {
+  const at::NoGradGuard no_grad;
+  AlphaCase c;
+  c.recipe.views = 2;
+  const Stage stage = c.stage();
+  TensorList variables = stage.parameterization->begin(*stage.scope, at::detail::createCPUGenerator(3));
+  const Evaluation here = c.evaluated(stage, variables, Wanted::kGradients);
+  for (size_t k = 0; k < 2; ++k) {
+    const Tensor numeric = at::zeros_like(variables[k]);
+    double* value = variables[k].data_ptr<double>();
+    for (int64_t i = 0; i < numeric.numel(); ++i) {
+      const double old = value[i];
+      double loss[2];
+      for (int side = 0; side < 2; ++side) {
+        value[i] = old + (side ? 1e-5 : -1e-5);
+        loss[side] = c.evaluated(stage, variables, Wanted::kGradients).loss;
+      }
+      value[i] = old;
+      numeric.view(-1)[i] = (loss[1] - loss[0]) / 2e-5;
+    }
+    EXPECT_LT((numeric - here.gradients[k]).abs().max().item<double>(), 1e-6 * numeric.abs().max().item<double>());
+  }
+}
+
+// Where the weight of a linear class is zero, nothing is gained by covering the background.
+TEST(Opacity, LeavesOpenWhatDoesNotMatter) {
+  AlphaCase c;
+  c.recipe.batch = 1;
+  c.recipe.width = c.recipe.height = 8;
+  c.recipe.parameterization = "fourier-alpha";
+  c.recipe.stages[0].steps = 200;
+  Tensor w = at::zeros({2, 3, 8, 8}, at::kDouble);
+  w[1].narrow(2, 0, 4).fill_(1);
+  const Studio half(test::linear_graph(w.view({2, -1}), 8), 8, test::plain_card(8));
+  const Tensor alpha = synthesize(c.recipe, half.context).image[0][3];
+  EXPECT_GT(alpha.narrow(1, 0, 4).mean().item<double>(), 2 * alpha.narrow(1, 4, 4).mean().item<double>());
+}
+
+TEST(Opacity, GrowsFromStageToStageAndResumes) {
+  AlphaCase c;
+  c.recipe.stages = {{}, {}};
+  c.recipe.stages[0].steps = c.recipe.stages[1].steps = 3;
+  c.recipe.stages[1].scale = 1.25;
+  const SynthesisResult whole = synthesize(c.recipe, c.studio.context);
+  EXPECT_EQ(whole.image.sizes(), (Shape{2, 4, 5, 5}));
+  std::optional<SynthesisCheckpoint> kept;
+  CancelAt progress(4);
+  SynthesisContext context = c.studio.context;
+  context.progress = &progress;
+  context.on_checkpoint = [&](const SynthesisCheckpoint& checkpoint) { kept = checkpoint; };
+  EXPECT_TRUE(synthesize(c.recipe, context).interrupted);
+  ASSERT_TRUE(kept);
+  SynthesisContext again = c.studio.context;
+  again.resume = &*kept;
+  EXPECT_TRUE(at::equal(synthesize(c.recipe, again).image, whole.image));
+}
+
+TEST(Opacity, RefusesWhatItDoesNotGoWith) {
+  const auto refused = [](const std::string& message, const std::function<void(AlphaCase&)>& change) {
+    AlphaCase c;
+    c.recipe.stages[0].steps = 1;
+    change(c);
+    test::expect_error(ErrorKind::kUsage, "recipe: " + message, [&] { synthesize(c.recipe, c.studio.context); });
+  };
+  const std::string alpha = "'fourier-alpha:sd=0.5' has opacity";
+  refused(alpha + "; the first transformation must be background", [](AlphaCase& c) { c.recipe.transformations = {}; });
+  refused("background comes first, and goes with pictures that have opacity (fourier-alpha)", [](AlphaCase& c) {
+    c.recipe.transformations = {"jitter", "background"};
+  });
+  refused("background comes first, and goes with pictures that have opacity (fourier-alpha)",
+          [](AlphaCase& c) { c.recipe.parameterization = "fourier"; });
+  refused("blur:of=alpha: 'fourier' has no opacity", [](AlphaCase& c) {
+    c.recipe.parameterization = "fourier";
+    c.recipe.transformations = {};
+    c.recipe.regularizers = {{1, "blur:of=alpha"}};
+  });
+  refused(alpha + ", which goes with the unit display only", [](AlphaCase& c) { c.recipe.unit = PixelUnit::kCaffe; });
+  refused(alpha + " and begins at random, not with a picture", [](AlphaCase& c) {
+    c.studio.context.pictures["start"] = at::zeros({1, 3, 5, 5});
+  });
+  refused("histogram is about colors alone; " + alpha, [](AlphaCase& c) {
+    c.studio.context.pictures["style"] = Random(4).uniform({1, 3, 5, 5});
+    c.recipe.objectives.push_back({1, "histogram"});
+  });
+  refused("after-steps work on pixels; the parameterization must be pixels, not 'fourier-alpha:sd=0.5'",
+          [](AlphaCase& c) { c.recipe.after_step = {"blur"}; });
+  const Studio open(test::identity_graph(), 64);
+  Recipe recipe = AlphaCase().recipe;
+  recipe.objectives = {{1, "channel:layer=c"}};
+  recipe.width = recipe.height = 64;
+  recipe.tile = 32;
+  test::expect_error(ErrorKind::kUsage,
+                     "recipe: a picture with opacity is not looked at in parts; 64x64 is too large, or the tile too "
+                     "small",
+                     [&] { synthesize(recipe, open.context); });
 }
 
 }  // namespace

@@ -39,7 +39,7 @@ const std::vector<PartEntry<Parameterization>>& parameterization_table() {
 }
 
 const std::vector<PartEntry<Transformation>>& transformation_table() {
-  static const auto table = joined<Transformation>({geometric_transformations()});
+  static const auto table = joined<Transformation>({geometric_transformations(), background_transformations()});
   return table;
 }
 

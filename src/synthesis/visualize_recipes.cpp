@@ -57,11 +57,15 @@ Recipe oygaard2015() {
   return r;
 }
 
+/// Where the picture is smoothed after every step, what a step adds must be smooth, or the smoothing takes it away
+/// again and a network whose gradient is mostly noise never leaves the gray start.
+constexpr const char* kSmoothGradient = "blur:begin=3,end=1";
+
 /// Three scales, smoothed within edges. All numbers are ours.
 Recipe tyka2016() {
   Recipe r = pixels_in_gray_levels("pixels:mean=0.5,sd=0.04", "ascent:rate=6,rate_end=2", 150);
   r.transformations = {"roll:pixels=8"};
-  r.gradient = {"normalize"};
+  r.gradient = {kSmoothGradient, "normalize"};
   r.after_step = {"bilateral:space_begin=3,space_end=1,color=0.15,every=2,until=0.95"};
   r.stages = {recipe_stage(150), recipe_stage(150, 1.5), recipe_stage(150, 1.3)};
   return r;
@@ -86,6 +90,15 @@ Recipe lucid() {
   return r;
 }
 
+/// The same with opacity, on another background in each step. Weights are the notebook's.
+Recipe lucid_alpha() {
+  Recipe r = lucid();
+  r.parameterization = "fourier-alpha";
+  r.transformations.insert(r.transformations.begin(), "background:sd=0.5");
+  r.regularizers = {{0.1, "blur:of=alpha"}};
+  return r;
+}
+
 /// Crops of half to a twentieth of the picture, with noise, of a picture whose magnitudes are fixed. Fewer crops than
 /// published, for the time they take; our magnitudes.
 Recipe maco() {
@@ -102,7 +115,7 @@ Recipe maco() {
 Recipe denoiser() {
   Recipe r = pixels_in_gray_levels("pixels:mean=0.5,sd=0.04", "ascent:rate=6,rate_end=2", 150);
   r.transformations = {"roll:pixels=8"};
-  r.gradient = {"normalize"};
+  r.gradient = {kSmoothGradient, "normalize"};
   r.after_step = {"denoise:network=denoiser.onnx,strength=0.2"};
   r.stages = {recipe_stage(150), recipe_stage(150, 1.5), recipe_stage(150, 1.3)};
   return r;
@@ -115,6 +128,17 @@ Recipe nguyen2016() {
   r.parameterization = "latent:network=flower_generator.onnx,bound=principal,low=0,deviations=2,decay=0.02";
   r.gradient = {"normalize"};
   r.optimizer = "ascent:rate=0.1,rate_end=0";
+  r.stages = {recipe_stage(200)};
+  return r;
+}
+
+/// Samples: Langevin's dynamics, h + e1 (E(G(h)) - h) + e2 d log p(c | G(h)) / dh + N(0, e3^2), with the exact gradient
+/// of the logarithm. The paper's steps; its e fit one network. Ours are in deviations along the principal directions of
+/// codes: with `decay` d and noise sqrt(2 d) alone, codes would be distributed as those of pictures.
+Recipe nguyen2017() {
+  Recipe r;
+  r.parameterization = "latent:network=flower_generator.onnx,bound=principal,low=0,deviations=3,decay=0.02,reality=0.1";
+  r.optimizer = "ascent:rate=0.1,noise=0.2";
   r.stages = {recipe_stage(200)};
   return r;
 }
@@ -148,9 +172,13 @@ std::vector<NamedRecipe> visualize_recipes() {
           {"tyka2016", "visualize", "A bilateral filter, three sizes.", kTyka2016, "", 1, tyka2016()},
           {"multiscale", "visualize", "Octaves, equal bands of the gradient.", kMordvintsev2015, "", 1, multiscale()},
           {"lucid", "visualize", "Decorrelated spectrum, random transformations.", kOlah2017, "", 1, lucid()},
+          {"lucid-alpha", "visualize", "As lucid, but transparent where nothing matters.", kMordvintsev2018, "", 1,
+           lucid_alpha()},
           {"maco", "visualize", "Fixed magnitudes of the spectrum, crops.", kFel2023, "", 1, maco()},
           {"denoiser", "visualize", "A denoiser after every step.", kAlain2014, "", 1, denoiser()},
-          {"dgn-am", "visualize", "The code of a generator (--generator FILE).", kNguyen2016, "", 1, nguyen2016()}};
+          {"dgn-am", "visualize", "The code of a generator (--generator FILE).", kNguyen2016, "", 1, nguyen2016()},
+          {"ppgn", "visualize", "Samples of a generator's codes (--generator FILE).", kNguyen2017, "log-probability", 1,
+           nguyen2017()}};
 }
 
 std::vector<NamedRecipe> invert_recipes() {
