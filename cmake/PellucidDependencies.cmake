@@ -28,6 +28,10 @@ target_link_libraries(pellucid_onnx_proto INTERFACE ${ONNX_PROTO_LIBRARY} ${PROT
 
 if(PELLUCID_APPS)
   find_package(OpenCV REQUIRED COMPONENTS core imgproc imgcodecs videoio)
+  find_package(GIF)
+  if(NOT GIF_FOUND)
+    message(FATAL_ERROR "giflib writes animated pictures and was not found (Debian: libgif-dev)")
+  endif()
   find_package(CLI11 REQUIRED)
   find_package(nlohmann_json REQUIRED)
 endif()

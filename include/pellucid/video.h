@@ -35,11 +35,14 @@ class VideoReader {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Writes an .avi of JPEG frames, which needs no codec beside OpenCV's own. The file appears under its name when
+/// Writes an .avi of JPEG frames, which needs no codec beside OpenCV's own; or, when the name ends in .gif, an animated
+/// GIF that plays for ever, with one palette of 256 colors for all frames (Heckbert, "Color Image Quantization for
+/// Frame Buffer Display", SIGGRAPH 1982: median cut) and without dithering. The file appears under its name when
 /// `close` is called and is whole then.
 class VideoWriter {
  public:
-  /// Throws Error(kFailed) when this OpenCV cannot write videos, or the file.
+  /// Throws Error(kFailed) when this OpenCV cannot write videos, or the file; Error(kUsage) for a size that no picture
+  /// may have, or a GIF cannot.
   VideoWriter(const std::string& path, int width, int height, double frames_per_second);
   ~VideoWriter();
   VideoWriter(VideoWriter&&) noexcept;

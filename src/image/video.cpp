@@ -13,7 +13,9 @@
 #include <opencv2/imgproc.hpp>
 #include <opencv2/videoio.hpp>
 #include <opencv2/videoio/registry.hpp>
+#include <optional>
 
+#include "image/animated_gif.h"
 #include "image/check.h"
 #include "image/mat.h"
 #include "pellucid/error.h"
@@ -52,11 +54,21 @@ bool begins_like_container(const std::string& path) {
   return has(0, "\x1a\x45\xdf\xa3", 4) || has(0, "\0\0\1\xba", 4) || has(0, "\0\0\1\xb3", 4);
 }
 
+std::string lower_extension(const std::string& path) {
+  std::string extension = fs::u8path(path).extension().string();
+  for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return extension;
+}
+
+std::string refusal_of(int width, int height, const ImageLimits& limits) {
+  return "frames of " + std::to_string(width) + "x" + std::to_string(height) + " pixels; 1 to " +
+         std::to_string(limits.max_pixels) + " pixels are accepted";
+}
+
 }  // namespace
 
 bool named_like_video(const std::string& path) {
-  std::string extension = fs::u8path(path).extension().string();
-  for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  const std::string extension = lower_extension(path);
   return std::any_of(kExtensions.begin(), kExtensions.end(), [&](const char* e) { return extension == e; });
 }
 
@@ -67,11 +79,7 @@ struct VideoReader::Impl {
   int64_t position = 0;
 
   void check_pixels(int width, int height) const {
-    const int64_t pixels = int64_t{width} * height;
-    if (pixels > limits.max_pixels) {
-      throw_invalid(name + ": frames of " + std::to_string(width) + "x" + std::to_string(height) + " pixels; 1 to " +
-                    std::to_string(limits.max_pixels) + " pixels are accepted");
-    }
+    if (int64_t{width} * height > limits.max_pixels) throw_invalid(name + ": " + refusal_of(width, height, limits));
   }
 };
 
@@ -145,16 +153,25 @@ struct VideoWriter::Impl {
   std::string path, temporary;
   int width = 0, height = 0;
   cv::VideoWriter writer;
+  std::optional<AnimatedGif> gif;  ///< Instead of the writer.
 };
 
 VideoWriter::VideoWriter(const std::string& path, int width, int height, double frames_per_second)
     : impl_(std::make_unique<Impl>()) {
+  const ImageLimits limits;
+  if (width < 1 || height < 1 || int64_t{width} * height > limits.max_pixels) {
+    throw_usage(printable(path) + ": " + refusal_of(width, height, limits));
+  }
   silence_codecs();
   impl_->path = path;
-  const fs::path p = fs::absolute(fs::u8path(path));
-  impl_->temporary = (p.parent_path() / ("." + p.stem().string() + "." + std::to_string(::getpid()) + ".avi")).string();
   impl_->width = width;
   impl_->height = height;
+  if (lower_extension(path) == ".gif") {
+    impl_->gif.emplace(path, width, height, frames_per_second);
+    return;
+  }
+  const fs::path p = fs::absolute(fs::u8path(path));
+  impl_->temporary = (p.parent_path() / ("." + p.stem().string() + "." + std::to_string(::getpid()) + ".avi")).string();
   try {
     impl_->writer.open(impl_->temporary, cv::CAP_OPENCV_MJPEG, cv::VideoWriter::fourcc('M', 'J', 'P', 'G'),
                        frames_per_second, cv::Size(width, height), true);
@@ -180,12 +197,21 @@ void VideoWriter::add(const Image& frame) {
   check_image(frame, "video frame");
   Image rgb = rgb_from(frame);
   if (rgb.width != impl_->width || rgb.height != impl_->height) rgb = resize(rgb, impl_->width, impl_->height);
+  if (impl_->gif) {
+    impl_->gif->add(rgb);
+    return;
+  }
   cv::Mat bgr;
   cv::cvtColor(mat_of(rgb), bgr, cv::COLOR_RGB2BGR);
   impl_->writer.write(bgr);
 }
 
 void VideoWriter::close() {
+  if (impl_->gif) {
+    impl_->gif->close();
+    impl_->gif.reset();
+    return;
+  }
   if (!impl_->writer.isOpened()) return;
   impl_->writer.release();
   std::error_code ec;
