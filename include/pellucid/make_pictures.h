@@ -21,9 +21,12 @@ struct MakeOptions {
   uint64_t seed = 0;
   int64_t tile = 0;        ///< Side of the parts in which the network sees large pictures; 0 takes the recipe's.
   int64_t save_every = 0;  ///< Snapshots and checkpoints every so many steps; 0: none. A cancelled run leaves one.
-  bool animate = false;    ///< Films of about a hundred frames (.avi) of how pictures come to be.
-  bool resume = false;     ///< Go on from the checkpoints in the output folder; the same bytes come out.
-  std::string output;      ///< Folder; empty writes nothing.
+  bool animate = false;    ///< Films of about a hundred frames of how pictures come to be.
+  std::string animation = "avi";  ///< What films are: "avi" or "gif".
+  /// Keep what is finished in the output folder for the same request and go on from its checkpoints; the same bytes
+  /// come out.
+  bool resume = false;
+  std::string output;  ///< Folder; empty writes nothing.
 };
 
 /// What is said about a picture besides its objective; `start`, where there is one, for the picture before.
@@ -38,7 +41,8 @@ struct MadePicture {
   std::string title;  ///< What was made large: "285 Egyptian cat", "block_5.add channel 12".
   Recipe recipe;      ///< The whole of it: run again with the same model, it gives the same picture.
   Tensor image;       ///< [3,H,W] float32, RGB, display range, not stretched.
-  Tensor unfinished;  ///< The same before the recipe's `finish`: what the optimizer reached.
+  /// The same before the recipe's `finish`: what the optimizer reached; undefined for one that was kept (`resume`).
+  Tensor unfinished;
   double objective_start = 0, objective = 0;  ///< Of the start and `unfinished`; without the weight where there is one.
   double finished_objective = 0;              ///< Of `image`.
   double robust_objective = 0;                ///< Mean over random draws of the recipe's transformations.
@@ -108,7 +112,7 @@ struct DreamRequest {
   std::string layer;
   int64_t channel = -1;  ///< One channel of it; -1: the mean square of all.
   std::string guide;     ///< A picture whose features are to be dreamt of.
-  /// Frames of a film (.avi) that goes into the dream: each begins with the last one, enlarged by `zoom`.
+  /// Frames of a film that goes into the dream: each begins with the last one, enlarged by `zoom`.
   int64_t zoom_frames = 0;
   double zoom = 1.05;
 };

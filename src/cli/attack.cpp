@@ -139,6 +139,10 @@ void check(const AttackFlags& flags) {
   if ((flags.panda || flags.universal || !flags.curve.empty()) && !flags.request.make.recipe.empty()) {
     throw_usage("attack: --recipe does not go with --panda, --curve or --universal");
   }
+  const MakeOptions& make = flags.request.make;
+  if (make.resume || make.animate || make.save_every > 0) {
+    throw_usage("attack: --save-every, --animate and --resume are for the other verbs that make pictures");
+  }
 }
 
 }  // namespace

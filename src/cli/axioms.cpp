@@ -14,9 +14,8 @@ std::function<int(TerminalProgress&)> setup_axioms(CLI::App& app, GlobalOptions&
   app.add_option("model", request->model.path, "ONNX file")->required()->type_name("MODEL");
   app.add_option("inputs", request->run.inputs, "Pictures to try them on")->required()->type_name("IMAGE...");
   offer(app,
-        app.add_option("-m,--method", request->methods,
-                       "Methods with parameters, separated by commas, or all (default " + request->methods + ")")
-            ->type_name("LIST"),
+        add_list(app, "-m,--method", request->methods,
+                 "Methods with parameters, separated by commas, or all (default " + request->methods + ")"),
         method_words());
   std::vector<std::string> ids;
   std::string about;
@@ -24,7 +23,7 @@ std::function<int(TerminalProgress&)> setup_axioms(CLI::App& app, GlobalOptions&
     ids.push_back(axiom.id);
     about += "\n  " + axiom.id + ": " + axiom.statement;
   }
-  app.footer("Axioms:" + about);
+  app.footer("Axioms:" + about + "\n\n'holds' means that nothing that was tried refutes it.");
   app.add_option("--axioms", *only, "Only these, separated by commas: " + join(ids, ", "))->type_name("LIST");
   app.add_option("-t,--target", request->target, "A class: top1, an index or a label (default top1)")
       ->type_name("TARGET");

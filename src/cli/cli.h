@@ -89,6 +89,8 @@ CLI::Option* add_choice(CLI::App& app, const std::string& flag, std::string& fie
 /// Has shells offer words for a flag of a verb.
 CLI::Option* offer(CLI::App& verb, CLI::Option* option, FlagWords choices);
 FlagWords method_words();
+/// A flag that takes a list separated by commas, and may be repeated to go on with it.
+CLI::Option* add_list(CLI::App& app, const std::string& flags, std::string& text, const std::string& help);
 
 /// --seed: any number that fits 64 bits.
 CLI::Option* add_seed(CLI::App& app, uint64_t& seed, const std::string& help);

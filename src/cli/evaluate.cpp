@@ -26,16 +26,13 @@ std::function<int(TerminalProgress&)> setup_evaluate(CLI::App& app, GlobalOption
       ->type_name("[MODEL IMAGE...]");
   add_choice(app, "--suite", request->suite, suites, "Generated pictures whose truth is known by construction")
       ->group("What to judge");
-  offer(
-      app,
-      app.add_option("-m,--method,--methods", request->methods, "Methods with parameters, separated by commas, or all")
-          ->type_name("LIST")
-          ->group("What to judge"),
-      method_words());
   offer(app,
-        app.add_option("--metrics", request->metrics,
-                       "Metrics with parameters, separated by commas, or all ('pellucid metrics' lists them)")
-            ->type_name("LIST")
+        add_list(app, "-m,--method,--methods", request->methods, "Methods with parameters, separated by commas, or all")
+            ->group("What to judge"),
+        method_words());
+  offer(app,
+        add_list(app, "--metrics", request->metrics,
+                 "Metrics with parameters, separated by commas, or all ('pellucid metrics' lists them)")
             ->group("What to judge"),
         {metric_ids, true});
   app.add_option("--truth", request->truth,
@@ -92,11 +89,29 @@ std::function<int(TerminalProgress&)> setup_evaluate(CLI::App& app, GlobalOption
       for (const std::string& note : result.notes) std::cout << "note: " << printable(note, 400) << "\n";
     }
     for (const EvaluatedSet& set : result.sets) {
+      constexpr size_t kMostNotes = 5;
+      for (size_t i = 0; i < std::min(kMostNotes, set.notes.size()) && !global.quiet; ++i) {
+        std::cout << "note: " << printable(set.notes[i], 400) << "\n";
+      }
+      if (set.notes.size() > kMostNotes && !global.quiet) {
+        std::cout << "note: and " << set.notes.size() - kMostNotes << " more, in result.json\n";
+      }
       std::cout << set.name << ": " << set.pictures.size() << " pictures";
       if (set.num_wrong > 0) std::cout << " (" << set.num_wrong << " more answered wrongly, left out)";
       std::cout << "; + higher is better, - lower is better\n";
       std::vector<std::string> header;
-      const auto rows = evaluation_table(set, header);
+      auto rows = evaluation_table(set, header);
+      // Many scores of few methods are read downwards.
+      constexpr size_t kMostColumns = 9;
+      if (header.size() > kMostColumns && header.size() > rows.size() + 1) {
+        rows.insert(rows.begin(), header);
+        std::vector<std::vector<std::string>> turned(header.size(), std::vector<std::string>(rows.size()));
+        for (size_t i = 0; i < rows.size(); ++i) {
+          for (size_t j = 0; j < header.size(); ++j) turned[j][i] = j < rows[i].size() ? rows[i][j] : "";
+        }
+        header = turned.front();
+        rows.assign(turned.begin() + 1, turned.end());
+      }
       std::cout << text_table(header, rows);
       for (const EvaluatedMethod& method : set.methods) {
         if (!method.left_out.empty())

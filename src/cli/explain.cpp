@@ -67,10 +67,9 @@ std::function<int(TerminalProgress&)> setup_explain(CLI::App& app, GlobalOptions
       ->required()
       ->type_name("IMAGE...");
   offer(app,
-        app.add_option("-m,--method", request->methods,
-                       "Methods with parameters, separated by commas: grad-cam,integrated-gradients:steps=100; or all "
-                       "(default grad-cam)")
-            ->type_name("LIST")
+        add_list(app, "-m,--method", request->methods,
+                 "Methods with parameters, separated by commas: grad-cam,integrated-gradients:steps=100; or all "
+                 "(default grad-cam)")
             ->group("What to explain"),
         method_words());
   app.add_option("-l,--layer", request->layers,

@@ -43,8 +43,11 @@ void add_make_flags(CLI::App& app, MakeOptions& make, const std::string& family)
   add_integer(app, "--save-every", make.save_every, 0, 1'000'000,
               "Snapshots, and a checkpoint to go on from, every so many steps; 0: none")
       ->group("Output");
-  app.add_flag("--animate", make.animate, "Films (.avi) of how the pictures come to be")->group("Output");
-  app.add_flag("--resume", make.resume, "Go on from the checkpoints of an interrupted run in the output folder")
+  app.add_flag("--animate", make.animate, "Films of how the pictures come to be")->group("Output");
+  add_choice(app, "--animation", make.animation, {"avi", "gif"}, "What films are: AVI of JPEG frames, or GIF")
+      ->group("Output");
+  app.add_flag("--resume", make.resume,
+               "Keep what the output folder has of the same request, and go on from the checkpoints there")
       ->group("Output");
   app.add_option("-o,--output", make.output, "Folder for the results (default " + make.output + ")")
       ->type_name("DIR")

@@ -225,6 +225,14 @@ CLI::Option* offer(CLI::App& verb, CLI::Option* option, FlagWords choices) {
   return option;
 }
 
+CLI::Option* add_list(CLI::App& app, const std::string& flags, std::string& text, const std::string& help) {
+  return app
+      .add_option_function<std::vector<std::string>>(
+          flags, [&text](const std::vector<std::string>& parts) { text = join(parts, ","); }, help)
+      ->type_name("LIST")
+      ->allow_extra_args(false);
+}
+
 FlagWords method_words() {
   FlagWords choices{{"all"}, true};
   for (const Method& m : methods()) choices.words.push_back(m.id);

@@ -28,7 +28,7 @@ std::function<int(TerminalProgress&)> setup_visualize(CLI::App& app, GlobalOptio
       ->group("What to make large");
   app.add_flag("--ladder", request->ladder, "With every recipe, from no prior to the strongest, on one sheet")
       ->group("How");
-  app.add_option("--generator", request->generator, "The generator whose code the recipe dgn-am looks for")
+  app.add_option("--generator", request->generator, "The generator whose code the recipes dgn-am and ppgn look for")
       ->type_name("FILE")
       ->group("How");
   add_integer(app, "--count", request->count, 1, 1000, "Pictures of each, from different seeds")->group("How");

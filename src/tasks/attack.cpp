@@ -77,6 +77,7 @@ AttackResult attack(const AttackRequest& request, Progress* progress) {
   const PictureMaker maker("attack", request.make, model, progress);
   Recipe recipe = maker.recipe("pgd", "attack");
   if (request.epsilon >= 0) set_epsilon(recipe, request.epsilon);
+  const bool fits_size = request.epsilon < 0 && request.make.recipe == "pgd-l2";
   bound_of(recipe);
   const Attacker attacker(model, maker.layers(), request.own_size, progress);
   const std::vector<Attacker::Victim> victims = attacker.victims(request.inputs);
@@ -88,6 +89,7 @@ AttackResult attack(const AttackRequest& request, Progress* progress) {
   for (size_t i = 0; i < victims.size() && !result.interrupted; ++i) {
     if (progress) progress->report(static_cast<double>(i), static_cast<double>(victims.size()), victims[i].name);
     const auto start = std::chrono::steady_clock::now();
+    if (fits_size) set_epsilon(recipe, l2_epsilon_for(victims[i].display.size(3), victims[i].display.size(2)));
     const auto outcome = attacker.attack(recipe, victims[i], {goals[i], request.restarts, request.all_steps});
     AttackedPicture p = attacked(attacker, victims[i], outcome, goals[i]);
     p.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

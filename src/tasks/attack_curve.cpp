@@ -29,10 +29,11 @@ std::string csv_of(const AttackCurveResult& result) {
   return csv;
 }
 
-Image plot_of(const AttackCurveResult& result, bool targeted) {
+Image plot_of(const AttackCurveResult& result, bool targeted, bool any_l2) {
   LinePlot plot;
   plot.title = std::to_string(result.pictures) + " pictures";
-  plot.x_label = "largest change of a value, in 255ths (for L2: norm over that of as many changed everywhere)";
+  plot.x_label =
+      any_l2 ? "largest change of a value, in 255ths (L2: root mean square)" : "largest change of a value, in 255ths";
   plot.y_label = targeted ? "share that reaches the target" : "share with another answer";
   plot.y_from_zero = true;
   for (const AttackCurve& c : result.curves) plot.series.push_back({c.name, result.epsilons, c.success});
@@ -64,6 +65,8 @@ AttackCurveResult attack_curve(const AttackCurveRequest& request, Progress* prog
   for (const std::string& name : request.recipes) {
     result.curves.push_back({name, std::vector<double>(sizes), std::vector<double>(sizes)});
   }
+  bool any_l2 = false;
+  for (const std::string& name : request.recipes) any_l2 |= bound_of(find_recipe(name, "attack").recipe).norm == "l2";
   result.curves.push_back({"noise", std::vector<double>(sizes), std::vector<double>(sizes)});
   const double each = 1 / static_cast<double>(victims.size());
   double done = 0;
@@ -114,7 +117,7 @@ AttackCurveResult attack_curve(const AttackCurveRequest& request, Progress* prog
     json["csv"] = result.csv_file;
     json["plot"] = result.plot_file;
     write_file_atomically(file(result.csv_file), csv_of(result));
-    save_png(file(result.plot_file), plot_of(result, !attack.target.empty()));
+    save_png(file(result.plot_file), plot_of(result, !attack.target.empty(), any_l2));
   }
   result.json = json_text(json);
   if (!folder.empty()) {

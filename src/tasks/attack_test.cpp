@@ -61,6 +61,21 @@ TEST(Attack, KeepsTheBoundInTheFile) {
   EXPECT_THROW(attack(request), Error);
 }
 
+// The usual norms of two sizes, and a number that is given as it is.
+TEST(Attack, NormGrowsWithThePicture) {
+  EXPECT_DOUBLE_EQ(l2_epsilon_for(32, 32), 0.5 * 255);
+  EXPECT_DOUBLE_EQ(l2_epsilon_for(224, 224), 3 * 255);
+  EXPECT_DOUBLE_EQ(l2_epsilon_for(256, 64), 1.75 * 255);  // as many pixels as 128x128, halfway
+  AttackRequest request = flower_request();
+  request.make.recipe = "pgd-l2";
+  const AttackedPicture made = attack(request).pictures.at(0);
+  EXPECT_EQ(made.image.width, 128);
+  EXPECT_NEAR(bound_of(made.recipe).size, 1.75 * 255, 1e-9);
+  EXPECT_LE(made.change_norm, 1.75 + 1e-6);
+  request.epsilon = 100;
+  EXPECT_NEAR(bound_of(attack(request).pictures.at(0).recipe).size, 100, 1e-9);
+}
+
 TEST(Attack, ReachesATargetAndStopsThere) {
   AttackRequest request = flower_request();
   request.target = "3";

@@ -53,6 +53,11 @@ void set_epsilon(Recipe& recipe, double epsilon) {
   recipe.optimizer = scaled_part(PartKind::kOptimizer, recipe.optimizer, {"rate", "rate_end"}, epsilon / bound.size);
 }
 
+double l2_epsilon_for(int64_t width, int64_t height) {
+  const double side = std::sqrt(static_cast<double>(width * height));
+  return 255 * (0.5 + (3 - 0.5) * (side - 32) / (224 - 32));
+}
+
 std::vector<Prediction> best_of(const std::vector<Prediction>& classes, size_t count) {
   return {classes.begin(), classes.begin() + static_cast<ptrdiff_t>(std::min(count, classes.size()))};
 }

@@ -13,6 +13,8 @@ namespace {
 
 constexpr int64_t kLargestDream = 1024;
 constexpr double kFramesPerSecond = 12;
+/// A later frame begins with the dream of the one before and needs detail for the zoom alone: one step in so many.
+constexpr int64_t kFewerSteps = 4;
 
 std::string frame_name(const std::string& name, int64_t frame) {
   std::string number = std::to_string(frame);
@@ -63,6 +65,9 @@ MakeResult dream(const DreamRequest& request, Progress* progress) {
       jobs.push_back(job);
       job.source = Tensor();
       job.zoom = request.zoom;
+      if (frame == 0) {
+        for (RecipeStage& stage : job.recipe.stages) stage.steps = (stage.steps + kFewerSteps - 1) / kFewerSteps;
+      }
       job.recipe.seed += 1;
     }
   }
@@ -73,7 +78,7 @@ MakeResult dream(const DreamRequest& request, Progress* progress) {
     std::vector<const MadePicture*> list;
     for (size_t i = at; i < std::min(result.pictures.size(), at + frames); ++i) list.push_back(&result.pictures[i]);
     const std::string& first = result.pictures[at].name;
-    const std::string name = first.substr(0, first.rfind(".frame")) + ".avi";
+    const std::string name = first.substr(0, first.rfind(".frame")) + "." + request.make.animation;
     write_film((std::filesystem::u8path(request.make.output) / std::filesystem::u8path(name)).string(), list);
     result.film_files.push_back(name);
   }

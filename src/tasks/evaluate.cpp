@@ -161,6 +161,12 @@ class Evaluation {
       throw_failed("evaluate: " + source.name() + ": the network answers none of the " + std::to_string(source.size()) +
                    " pictures rightly (--keep-wrong judges them all the same)");
     }
+    if (!request_.truth.empty() && evaluator.num_with_truth() == 0) {
+      const std::vector<std::string>& notes = result_.sets.back().notes;
+      result_.errors.push_back(printable(request_.truth) + ": says nothing about any of the " +
+                               std::to_string(source.size()) + " pictures" +
+                               (notes.empty() ? "" : " (" + notes.back() + ")"));
+    }
     result_.num_failed = static_cast<int64_t>(result_.errors.size());
     galleries_.push_back(request_.report && !request_.output.empty() ? evaluator.galleries(result_.sets.back())
                                                                      : std::vector<EvaluationGallery>{});

@@ -112,7 +112,7 @@ TEST(Evaluate, TwoRunsWriteTheSameScores) {
   EXPECT_EQ(json["sets"][0]["methods"][0]["curves"]["deletion/deletion"]["x"][0], 0.0);
   const std::string page = read_file(folder.file("a/report.html"), 1 << 26);
   EXPECT_GT(decode_image(folder.file("a/shortcut.sheet.png")).height, 3 * 128);
-  for (const char* part : {"best: 0.", "median: 0", "worst: 0", " (iou)", "the outline is the truth"}) {
+  for (const char* part : {"best: 0.", "median: 0", "worst: 0", ") by iou", "the outline is the truth"}) {
     EXPECT_NE(page.find(part), std::string::npos) << part;
   }
 }
@@ -175,6 +175,45 @@ TEST(Evaluate, AnnotatedLabelsAreNoNumbers) {
   EXPECT_EQ(evaluate(request).sets.at(0).pictures.at(0).class_index, 4);
   request.model.labels = folder.write("twice.txt", "a\nb\n1\nb\n1\n0\n");
   EXPECT_EQ(evaluate(request).sets.at(0).pictures.at(0).class_index, 2);
+}
+
+// Names are those of classes whatever the case of their letters, unless one is spelled exactly so.
+TEST(Evaluate, AnnotatedLabelsMayDifferInCase) {
+  const test::TemporaryFolder folder;
+  EvaluateRequest request = annotated(folder, nlohmann::json::array({annotation(1, 1, {0, 0, 128, 256})}), {"Cat"});
+  request.metrics = "iou";
+  request.model.labels = folder.write("lower.txt", "a\nb\ntabby, cat\nd\ne\nf\n");
+  EXPECT_EQ(evaluate(request).sets.at(0).pictures.at(0).class_index, 2);
+  request.model.labels = folder.write("both.txt", "a\nb\ncat\nCat\ne\nf\n");
+  EXPECT_EQ(evaluate(request).sets.at(0).pictures.at(0).class_index, 3);
+}
+
+// Truth that says nothing is told apart from truth that was not given; the maps are judged by what needs none.
+TEST(Evaluate, TruthThatMatchesNothingIsAnError) {
+  const test::TemporaryFolder folder;
+  std::filesystem::create_directories(folder.file("masks"));
+  std::filesystem::copy_file(kMask, folder.file("masks/other.png"));
+  EvaluateRequest request;
+  request.model.path = kModel;
+  request.run.inputs = {kPicture};
+  request.truth = folder.file("masks");
+  request.methods = "gradient";
+  request.metrics = "iou,sparseness";
+  const EvaluateResult result = evaluate(request);
+  EXPECT_EQ(result.num_failed, 1);
+  EXPECT_EQ(result.errors.at(0), folder.file("masks") +
+                                     ": says nothing about any of the 1 pictures (flower: nothing is annotated for it; "
+                                     "what needs truth is left open)");
+  EXPECT_EQ(score_of(result.sets.at(0), "gradient", "gini").summary.n, 1);
+  // All of it is left out of scores, which is not to say that the model does not know the class.
+  const nlohmann::json crowd = nlohmann::json::array({annotation(1, 1, {0, 0, 64, 256}, true)});
+  EvaluateRequest crowds = annotated(folder, crowd, {"petals-red"});
+  crowds.metrics = "iou";
+  std::string notes;
+  for (const std::string& note : evaluate(crowds).sets.at(0).notes) notes += note + "\n";
+  EXPECT_NE(notes.find("flower: only crowds and difficult things are annotated; its best class is explained"),
+            std::string::npos)
+      << notes;
 }
 
 // A crowd of the class asked for is neither inside nor outside; the picture is 128 x 128 for the network.

@@ -336,8 +336,12 @@ std::string picture_scores_csv(const EvaluateResult& result) {
 Image evaluation_sheet(const EvaluatedSet& set, const std::vector<EvaluationGallery>& galleries) {
   ContactSheet sheet;
   sheet.title = set.name;
-  sheet.subtitle =
-      "best, median and worst of " + std::to_string(set.pictures.size()) + " pictures; outlined: the truth";
+  std::string score;
+  for (const EvaluatedMethod& method : set.methods) {
+    if (score.empty() && !method.scores.empty()) score = method.scores.front().spec.name;
+  }
+  sheet.subtitle = "best, median and worst of " + std::to_string(set.pictures.size()) + " pictures by " + score +
+                   "; outlined: the truth";
   sheet.min_cell_px = 128;
   sheet.max_cell_px = 224;
   for (const EvaluationGallery& gallery : galleries) {

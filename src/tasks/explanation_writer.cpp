@@ -199,9 +199,11 @@ void ExplanationWriter::add_segment(const PictureInProgress& p, const Tensor& ma
   }
   if (cuts && !request_.output.empty()) {
     result.mask_file = base + ".mask.png";
-    result.cutout_file = base + ".cutout.png";
     save_png(file(result.mask_file), mask);
-    save_png(file(result.cutout_file), cut_out(p.picture->photo, mask));
+    if (segment.num_pixels > 0) {
+      result.cutout_file = base + ".cutout.png";
+      save_png(file(result.cutout_file), cut_out(p.picture->photo, mask));
+    }
   }
   explained.segment = result;
 }

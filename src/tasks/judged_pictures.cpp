@@ -1,5 +1,6 @@
 #include "tasks/judged_pictures.h"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <optional>
@@ -83,6 +84,14 @@ class GeneratedPictures final : public PictureSource {
   int64_t size_;
 };
 
+/// ASCII letters in lower case, whatever the locale.
+std::string lower(std::string text) {
+  for (char& c : text) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return text;
+}
+
 /// The annotations of one class, or all of them, as the model sees them.
 class OwnPictures final : public PictureSource {
  public:
@@ -134,8 +143,12 @@ class OwnPictures final : public PictureSource {
         judged.right = classes_of(label);
         judged.target = std::to_string(judged.right.front());
       } else if (const std::string names = labels_of(all); !names.empty()) {
-        judged.notes.push_back(p.name + ": the model has no class " + names +
-                               "; its best class is explained, and all that is annotated counts as truth");
+        const bool known = std::any_of(
+            all.begin(), all.end(), [&](const Annotation& a) { return left_out(a) && !classes_of(a.label).empty(); });
+        judged.notes.push_back(
+            p.name +
+            (known ? ": only crowds and difficult things are annotated" : ": the model has no class " + names) +
+            "; its best class is explained, and all that is annotated counts as truth");
       }
     }
     const ModelView view = view_of(p, model_.card);
@@ -179,20 +192,24 @@ class OwnPictures final : public PictureSource {
             std::max<int64_t>(1, static_cast<int64_t>(std::ceil(box.y + box.height)) - y)};
   }
 
-  /// Classes whose label this is, or else one of whose names it is ("dragonfly" of "dragonfly, darning needle"). By
-  /// their index, since a label may be a number itself or stand for several classes; empty for a class that the model
-  /// does not have.
+  /// Classes whose label this is, or else one of whose names it is ("dragonfly" of "dragonfly, darning needle"); where
+  /// there is none, the same whatever the case of letters. By their index, since a label may be a number itself or
+  /// stand for several classes; empty for a class that the model does not have.
   std::vector<int64_t> classes_of(const std::string& label) const {
-    const std::string wanted = trim(label);
+    std::vector<int64_t> exact = classes_called(label, [](const std::string& name) { return trim(name); });
+    return !exact.empty() ? exact : classes_called(label, [](const std::string& name) { return lower(trim(name)); });
+  }
+
+  template <class Spelling>
+  std::vector<int64_t> classes_called(const std::string& label, const Spelling& spelled) const {
+    const std::string wanted = spelled(label);
     std::vector<int64_t> whole, named;
     for (size_t i = 0; i < model_.card.labels.size(); ++i) {
       const std::string& own = model_.card.labels[i];
-      if (trim(own) == wanted) whole.push_back(static_cast<int64_t>(i));
-      for (const std::string& name : split(own, ',')) {
-        if (trim(name) == wanted) {
-          named.push_back(static_cast<int64_t>(i));
-          break;
-        }
+      const std::vector<std::string> names = split(own, ',');
+      if (spelled(own) == wanted) whole.push_back(static_cast<int64_t>(i));
+      if (std::any_of(names.begin(), names.end(), [&](const std::string& name) { return spelled(name) == wanted; })) {
+        named.push_back(static_cast<int64_t>(i));
       }
     }
     return whole.empty() ? named : whole;

@@ -3,15 +3,19 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <map>
 
 #include "pellucid/files.h"
 #include "pellucid/npy.h"
 #include "pellucid/video.h"
 #include "support/expect_error.h"
+#include "support/layer_builder.h"
 #include "support/npy_tensor.h"
 #include "support/temporary_folder.h"
+#include "tasks/picture_maker.h"
 
 namespace pellucid {
 namespace {
@@ -25,6 +29,32 @@ VisualizeRequest small_request(const std::string& output) {
   request.make.steps = 8;
   request.make.output = output;
   return request;
+}
+
+// Class 0 is 100 times red less blue, class 1 the opposite once: halfway, neither outweighs the other; their weights,
+// each times its half share, keep the geometric mean.
+TEST(Visualize, InterpolatesBetweenLogitsOfAnyScale) {
+  const test::TemporaryFolder folder;
+  test::LayerBuilder b(1, {-1, 3, 32, 32});
+  save_onnx(b.head_with("x", test::doubles({100, 0, -100, -1, 0, 1}, {2, 3})), folder.file("net.onnx"));
+  VisualizeRequest request;
+  request.make.model.path = folder.file("net.onnx");
+  request.make.model.preset = "none";
+  request.make.size = 32;
+  request.make.steps = 60;
+  request.make.output = folder.file("out");
+  request.targets = {"0", "1"};
+  request.interpolate = 3;
+  const MakeResult result = visualize(request);
+  ASSERT_EQ(result.pictures.size(), 3u);
+  std::map<std::string, double> weights;
+  for (const WeightedPart& part : result.pictures[1].recipe.objectives) {
+    if (part.picture == 1) weights[part.part] = part.weight;
+  }
+  ASSERT_EQ(weights.size(), 2u);
+  // The pictures of the short runs differ by their starts, so by a few percent in what they reach.
+  EXPECT_NEAR(std::log10(weights.at("class:target=1") / weights.at("class:target=0")), 2, 0.1);
+  EXPECT_NEAR(std::log10(weights.at("class:target=1") * weights.at("class:target=0") * 4), 0, 0.01);
 }
 
 // The stored recipe alone makes the same picture, bit for bit.
@@ -87,17 +117,55 @@ TEST(Visualize, LadderTriesEveryPrior) {
   const MakeResult result = visualize(request);
   std::vector<std::string> names;
   for (const NamedRecipe& named : recipes()) {
-    if (named.family == "visualize" && named.id != "dgn-am") names.push_back(named.id);
+    if (named.family == "visualize") names.push_back(named.id);
   }
   ASSERT_EQ(result.pictures.size(), names.size());
   for (size_t i = 0; i < names.size(); ++i) {
     const MadePicture& p = result.pictures[i];
     EXPECT_EQ(p.recipe.name, names[i]);
-    EXPECT_EQ(p.image.sizes(), (Shape{3, 48, 48})) << p.name;
+    EXPECT_EQ(p.image.sizes(), (Shape{p.recipe.parameterization == "fourier-alpha" ? 4 : 3, 48, 48})) << p.name;
     EXPECT_EQ(p.steps, 8) << p.name;
     EXPECT_GT(p.objective, p.objective_start) << p.name;
     EXPECT_GT(p.probability, 0) << p.name;
   }
+  EXPECT_EQ(result.pictures.back().recipe.objectives.front().part, "log-probability:target=1");
+}
+
+// A network of the same shape whose activations say something else.
+TEST(Visualize, LadderHasTheGeneratorOfThisNetworkOnly) {
+  VisualizeRequest request = small_request("");
+  request.targets = {"1"};
+  request.ladder = true;
+  request.make.steps = 1;
+  request.make.model.path = PELLUCID_SOURCE_DIR "/models/flower_double_12c.onnx";
+  for (const MadePicture& p : visualize(request).pictures) {
+    EXPECT_NE(p.recipe.name, "dgn-am");
+    EXPECT_NE(p.recipe.name, "ppgn");
+  }
+  request.generator = PELLUCID_SOURCE_DIR "/models/flower_generator.onnx";
+  EXPECT_EQ(visualize(request).pictures.back().recipe.name, "ppgn");
+}
+
+// Colors and opacity as they are in the array; the sheet is for people.
+TEST(Visualize, OpacityIsTheFourthChannelOfThePng) {
+  const test::TemporaryFolder folder;
+  VisualizeRequest request = small_request(folder.path());
+  request.targets = {"0"};
+  request.make.recipe = "lucid-alpha";
+  const MadePicture made = visualize(request).pictures.at(0);
+  ASSERT_EQ(made.image.sizes(), (Shape{4, 48, 48}));
+  const std::string bytes = read_file(folder.file(made.image_file), 1 << 20);
+  EXPECT_EQ(bytes.at(25), 6) << "PNG's number for colors with opacity";
+  const Image image = image_from_display(made.image);
+  EXPECT_EQ(bytes, encode_png(image));
+  ASSERT_EQ(image.channels, 4);
+  for (int y = 0; y < 48; y += 5) {
+    for (int c = 0; c < 4; ++c) {
+      EXPECT_EQ(image.at(7, y)[c], std::lround(made.image[c][y][7].item<double>() * 255)) << c << " " << y;
+    }
+  }
+  EXPECT_TRUE(at::equal(test::load_npy(folder.file(made.values_file)), made.image.to(at::kDouble)));
+  EXPECT_EQ(decode_image(folder.file("sheet.png")).channels, 3);
 }
 
 const std::string kPicture = PELLUCID_SOURCE_DIR "/examples/flower.png";
@@ -214,11 +282,69 @@ TEST(Visualize, ResumesToTheSameBytes) {
             read_file(folder.file("whole/" + whole.pictures[0].image_file), 1 << 20));
   // The checkpoint of another recipe is refused.
   CancelAfter again(0.6);
+  request.make.resume = false;
   visualize(request, &again);
+  request.make.resume = true;
   request.make.seed = 3;
   test::expect_error(ErrorKind::kInvalidInput,
-                     checkpoint + ": a checkpoint of another recipe or model; delete it or leave out --resume",
+                     checkpoint + ": a checkpoint of another recipe, model or picture; delete it or leave out --resume",
                      [&] { visualize(request); });
+}
+
+// What is finished stays, with the time of its files; another request makes all anew.
+TEST(Visualize, KeepsWhatIsFinished) {
+  const test::TemporaryFolder folder;
+  VisualizeRequest request = small_request(folder.path());
+  request.targets = {"1"};
+  request.layer = "block3.relu";
+  request.channels = "2";
+  request.batch = 1;
+  const MakeResult first = visualize(request);
+  const std::string kept = folder.file(first.pictures[0].image_file), lost = folder.file(first.pictures[1].image_file);
+  const auto long_ago = std::filesystem::last_write_time(kept) - std::chrono::hours(1);
+  std::filesystem::last_write_time(kept, long_ago);
+  std::filesystem::remove(lost);
+
+  request.make.resume = true;
+  const MakeResult second = visualize(request);
+  EXPECT_EQ(second.notes.back(), "kept 1 of 2 pictures, finished before by the same request (--resume)");
+  EXPECT_EQ(std::filesystem::last_write_time(kept), long_ago);
+  EXPECT_TRUE(std::filesystem::exists(lost));
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_TRUE(at::equal(second.pictures[i].image, first.pictures[i].image)) << i;
+    EXPECT_EQ(second.pictures[i].objective, first.pictures[i].objective) << i;
+    EXPECT_EQ(second.pictures[i].title, first.pictures[i].title) << i;
+  }
+  EXPECT_EQ(second.pictures[0].probability, first.pictures[0].probability);
+  EXPECT_EQ(second.pictures[0].classes.size(), first.pictures[0].classes.size());
+  EXPECT_EQ(second.pictures[0].seconds, std::round(first.pictures[0].seconds * 1000) / 1000);
+
+  request.make.seed = 3;
+  const MakeResult other = visualize(request);
+  EXPECT_EQ(other.notes.back(), "the output folder holds no finished run of this request; all pictures are made anew");
+  EXPECT_NE(std::filesystem::last_write_time(kept), long_ago);
+  EXPECT_FALSE(at::equal(other.pictures[0].image, first.pictures[0].image));
+  folder.write("result.json", "{\"pictures\": [1");
+  EXPECT_TRUE(at::equal(visualize(request).pictures[0].image, other.pictures[0].image)) << "a damaged file";
+}
+
+// Another picture under the same name is another request.
+TEST(Dream, TellsPicturesOfOneNameApart) {
+  const test::TemporaryFolder folder;
+  DreamRequest request;
+  request.make.model.path = kModel;
+  request.make.steps = 4;
+  request.make.size = 48;
+  request.make.output = folder.file("out");
+  request.inputs = {folder.file("photo.png")};
+  request.layer = "block2.relu";
+  request.make.resume = true;
+  save_png(request.inputs[0], Image(48, 48, 3, 90));
+  dream(request);
+  EXPECT_EQ(dream(request).notes.back(), "kept 1 of 1 pictures, finished before by the same request (--resume)");
+  save_png(request.inputs[0], Image(48, 48, 3, 91));
+  EXPECT_EQ(dream(request).notes.back(),
+            "the output folder holds no finished run of this request; all pictures are made anew");
 }
 
 TEST(Visualize, ShowsAllChannelsAndTheirOpposites) {
@@ -236,6 +362,31 @@ TEST(Visualize, ShowsAllChannelsAndTheirOpposites) {
   EXPECT_EQ(result.pictures[0].recipe.batch, 16);
   // Negative ones made it small: their objective is minus the activation.
   EXPECT_LE(result.pictures[1].objective, 0);
+}
+
+// What one network's classes look like, another one that was trained on other flowers with other classes recognizes: it
+// has six more, so chance is a twelfth.
+TEST(Visualize, PicturesTransferToAnotherNetwork) {
+  const test::TemporaryFolder folder;
+  VisualizeRequest request;
+  request.make.model.path = kModel;
+  request.make.steps = 96;
+  request.make.output = folder.path();
+  request.make.recipe = "yosinski2015";
+  request.targets = {"0", "1", "2", "3", "4", "5"};
+  PredictRequest second;
+  second.model.path = PELLUCID_SOURCE_DIR "/models/flower_double_12c.onnx";
+  for (const MadePicture& made : visualize(request).pictures) {
+    EXPECT_EQ(made.rank, 1) << made.title;
+    second.run.inputs.push_back(folder.file(made.image_file));
+  }
+  const PredictResult seen = predict(second);
+  ASSERT_EQ(seen.pictures.size(), 6u);
+  for (size_t i = 0; i < 6; ++i) {
+    const Prediction& answer = seen.pictures[i].classes.at(0);
+    EXPECT_EQ(answer.index, static_cast<int64_t>(i)) << answer.label;
+    EXPECT_GT(answer.probability, 0.9) << answer.label;
+  }
 }
 
 TEST(Visualize, DirectionsAreThoseOfTheFile) {
@@ -308,6 +459,23 @@ TEST(Dream, ZoomsFrameByFrame) {
   while (film.next(frame)) ++count;
   EXPECT_EQ(count, 3);
   EXPECT_FALSE(at::equal(result.pictures[1].image, result.pictures[2].image));
+
+  request.make.animation = "gif";
+  EXPECT_EQ(dream(request).film_files, std::vector<std::string>{"flower.block2.relu.gif"});
+  EXPECT_EQ(decode_image(folder.file("flower.block2.relu.gif")).width, 64);
+}
+
+// However long, a film does not end in saturated areas: later frames begin with no more contrast than the photo has.
+TEST(Dream, FilmsKeepTheContrastOfThePhoto) {
+  DreamRequest request;
+  request.make.model.path = kModel;
+  request.make.size = 64;
+  request.inputs = {kPicture};
+  request.layer = "block3.relu";
+  request.zoom_frames = 16;
+  const MakeResult result = dream(request);
+  EXPECT_EQ(result.pictures[1].steps, 12);  // 3 of 10 in each octave
+  EXPECT_LT(result.pictures.back().saturation, 0.35);
 }
 
 TEST(Dream, FollowsAGuide) {

@@ -13,6 +13,7 @@
 #include "pellucid/text.h"
 #include "pellucid/version.h"
 #include "tasks/card_json.h"
+#include "tasks/finished_pictures.h"
 #include "tasks/recipe_json.h"
 #include "tasks/run_model.h"
 #include "tasks/run_recorder.h"
@@ -90,15 +91,28 @@ int64_t inner_pixels(const Recipe& recipe) {
   return sum;
 }
 
-/// A picture [3,H,W] enlarged about its middle, [1,3,H,W].
+/// Every channel with the mean of a photo's, and no more contrast than it has there: steps add up from frame to frame,
+/// and without this nothing but saturated areas is left of a film.
+Tensor with_contrast_of(const Tensor& image, const Tensor& photo) {
+  const auto deviation = [](const Tensor& x) { return x.std({2, 3}, /*unbiased=*/false, /*keepdim=*/true); };
+  const Tensor gain = (deviation(photo) / deviation(image).clamp_min(1e-6)).clamp_max(1);
+  return (gain * (image - image.mean({2, 3}, true)) + photo.mean({2, 3}, true)).clamp(0, 1);
+}
+
+/// A picture [3,H,W] enlarged about its middle, [1,3,H,W]; cubic, since a film blurs its frames as often as it zooms.
 Tensor enlarged(const Tensor& image, double zoom) {
   const auto side = [&](int64_t n) { return std::llround(static_cast<double>(n) * zoom); };
   const int64_t height = image.size(1), width = image.size(2);
-  const Tensor large = at::upsample_bilinear2d(image.unsqueeze(0), {side(height), side(width)}, false);
+  const Tensor large = at::upsample_bicubic2d(image.unsqueeze(0), {side(height), side(width)}, false);
   return large.narrow(2, (large.size(2) - height) / 2, height)
       .narrow(3, (large.size(3) - width) / 2, width)
       .clamp(0, 1)
       .contiguous();
+}
+
+/// What the network sees of a picture without randomness: opacity leaves mid-gray.
+Tensor seen_of(const Tensor& image) {
+  return image.size(0) == 4 ? 0.5 + image[3] * (image.narrow(0, 0, 3) - 0.5) : image;
 }
 
 std::string rounded(double x, double unit = 100) { return number_text(std::round(x * unit) / unit); }
@@ -115,7 +129,7 @@ std::string no_rise(const Recipe& recipe, const MadePicture& made) {
          rounded(-made.objective, 1e6);
 }
 
-nlohmann::ordered_json made_json(const MadePicture& p) {
+nlohmann::ordered_json made_json(const MadePicture& p, const std::string& inputs) {
   nlohmann::ordered_json j;
   j["name"] = p.name;
   j["title"] = p.title;
@@ -142,6 +156,7 @@ nlohmann::ordered_json made_json(const MadePicture& p) {
     measure["value"] = m.value;
     j["measures"].push_back(measure);
   }
+  j["inputs"] = inputs;
   j["steps"] = p.steps;
   j["seconds"] = std::round(p.seconds * 1000) / 1000;
   if (!p.notes.empty()) j["notes"] = p.notes;
@@ -183,9 +198,24 @@ Tensor display_from_image(const Image& image) {
 
 Image image_from_display(const Tensor& display) {
   const Tensor bytes = (display.clamp(0, 1) * 255).round().to(at::kByte).permute({1, 2, 0}).contiguous();
-  Image image(static_cast<int>(bytes.size(1)), static_cast<int>(bytes.size(0)), 3);
+  Image image(static_cast<int>(bytes.size(1)), static_cast<int>(bytes.size(0)), static_cast<int>(bytes.size(2)));
   std::copy_n(bytes.data_ptr<uint8_t>(), image.pixels.size(), image.pixels.begin());
   return image;
+}
+
+Image shown_from_display(const Tensor& display) {
+  const Image image = image_from_display(display);
+  if (image.channels != 4) return image;
+  constexpr int kField = 8;
+  constexpr uint8_t kDark = 153, kLight = 204;
+  Image board(image.width, image.height, 3, kDark);
+  for (int y = 0; y < board.height; ++y) {
+    for (int x = 0; x < board.width; ++x) {
+      if ((x / kField + y / kField) % 2 == 0) std::fill_n(board.at(x, y), 3, kLight);
+    }
+  }
+  paste(board, image, 0, 0);
+  return board;
 }
 
 Image sized_photo(const Image& photo, int64_t side, int64_t most) {
@@ -230,7 +260,9 @@ Recipe PictureMaker::recipe(const std::string& fallback, const std::string& fami
 WeightedRecipe PictureMaker::choose(const std::string& fallback, const std::string& family) const {
   const std::string& name = options_.recipe.empty() ? fallback : options_.recipe;
   const bool from_file = fs::u8path(name).extension() == ".json";
-  return {recipe(fallback, family), from_file ? 1 : find_recipe(name, family).weight};
+  if (from_file) return {recipe(fallback, family), 1, ""};
+  const NamedRecipe& named = find_recipe(name, family);
+  return {recipe(named), named.weight, named.objective};
 }
 
 Recipe PictureMaker::stored(Recipe recipe) const {
@@ -260,12 +292,17 @@ std::string PictureMaker::file(const std::string& name) const {
   return (fs::u8path(options_.output) / fs::u8path(name)).string();
 }
 
+SynthesisContext PictureMaker::context(const PictureJob& job, Progress* progress) {
+  SynthesisContext context{model_.network, model_.card, job.pictures, job.tensors, progress};
+  context.networks = second_models_.networks(job.recipe);
+  context.tensors.merge(second_models_.tensors(job.recipe));
+  return context;
+}
+
 std::vector<MadePicture> PictureMaker::make(const PictureJob& job, size_t index, size_t count) {
   PartProgress part(progress_, index, count, job.title);
   RunRecorder recorder(options_, job, model_);
-  SynthesisContext context{model_.network, model_.card, job.pictures, job.tensors, &part};
-  context.networks = second_models_.networks(job.recipe);
-  context.tensors.merge(second_models_.tensors(job.recipe));
+  SynthesisContext context = this->context(job, &part);
   recorder.attach(context);
   const auto start = std::chrono::steady_clock::now();
   const SynthesisResult result = synthesize(job.recipe, context);
@@ -306,23 +343,29 @@ MadePicture PictureMaker::made_from(const PictureJob& job, const SynthesisResult
   made.robust_objective = result.robust_objective[at_b] / unit;
   made.steps = result.steps;
   if (!result.problem.empty()) made.notes.push_back("stopped early: " + result.problem);
-  if (result.interrupted) made.notes.emplace_back("interrupted: the picture is not finished");
-  if (!(made.objective > made.objective_start)) made.notes.push_back(no_rise(job.recipe, made));
+  if (result.interrupted) made.notes.emplace_back(kInterruptedNote);
+  // A later frame of a film begins with a dream.
+  if (job.zoom == 0 && !(made.objective > made.objective_start)) made.notes.push_back(no_rise(job.recipe, made));
   for (const auto& [text, values] : result.terms) {
     if (text.rfind("match:", 0) == 0) made.feature_error = std::sqrt(std::max(0.0, -values[at_b]));
   }
   judge(made);
-  if (job.measure && !interrupted_ && result.problem.empty()) job.measure(job, made);
+  if (job.measure && made.image.size(0) == 4) {
+    made.notes.emplace_back("pictures with opacity are not measured");
+  } else if (job.measure && !interrupted_ && result.problem.empty()) {
+    job.measure(job, made);
+  }
   return made;
 }
 
 void PictureMaker::judge(MadePicture& made) {
-  made.saturation = saturation_of(made.image);
-  made.high_frequencies = high_frequencies_of(made.image);
+  const Tensor seen = seen_of(made.image);
+  made.saturation = saturation_of(seen);
+  made.high_frequencies = high_frequencies_of(seen);
   if (interrupted_) return;
   const Shape& shape = layers_.shape(layers_.logits());
   if (shape.size() != 2 || (model_.card.labels.empty() && made.class_index < 0)) return;
-  const std::vector<Prediction> ranked = ranking(made.image);
+  const std::vector<Prediction> ranked = ranking(seen);
   made.classes.assign(ranked.begin(), ranked.begin() + std::min<ptrdiff_t>(3, static_cast<ptrdiff_t>(ranked.size())));
   for (size_t i = 0; i < ranked.size(); ++i) {
     if (ranked[i].index != made.class_index) continue;
@@ -348,27 +391,77 @@ std::vector<Prediction> PictureMaker::ranking(const Tensor& display) {
   return top_classes(logits, model_, layers_, num_classes()).front();
 }
 
+nlohmann::ordered_json PictureMaker::heading() const {
+  nlohmann::ordered_json json;
+  json["pellucid"] = PELLUCID_VERSION;
+  json["verb"] = verb_;
+  json["model"] = {{"path", model_.path}, {"sha256", model_.hash()}};
+  json["card"] = card_json(model_.card);
+  for (const auto& [path, model] : second_models_.loaded()) {
+    json["networks"].push_back({{"path", path}, {"sha256", model.hash()}});
+  }
+  json["device"] = options_.model.device;
+  return json;
+}
+
+/// What a run begins with: the tensors of second networks are added, and all of it gets a name.
+void PictureMaker::complete(PictureJob& job, const MakeResult& before) {
+  if (job.zoom > 0 && !before.pictures.empty()) {
+    Tensor& start = job.pictures["start"];
+    start = with_contrast_of(enlarged(before.pictures.back().image, job.zoom), start);
+  }
+  std::map<std::string, std::string> hashes;
+  for (const auto& [name, network] : second_models_.networks(job.recipe)) {
+    hashes[name] = second_models_.loaded().at(name).hash();
+  }
+  job.tensors.merge(second_models_.tensors(job.recipe));
+  job.inputs = inputs_sha256(job.pictures, job.tensors, hashes);
+}
+
+/// The pictures of a job that the folder already has; none when one is missing.
+std::vector<MadePicture> PictureMaker::kept(const PictureJob& job, const FinishedPictures& finished) const {
+  std::vector<MadePicture> pictures;
+  for (size_t b = 0; b < std::max<size_t>(1, job.batch.size()); ++b) {
+    auto made = finished.find(job.batch.empty() ? job.name : job.batch[b].name, job.recipe, job.inputs);
+    if (!made) return {};
+    pictures.push_back(std::move(*made));
+  }
+  return pictures;
+}
+
 MakeResult PictureMaker::run(const std::vector<PictureJob>& jobs) {
   const at::NoGradGuard no_grad;
   if (!options_.output.empty()) make_folder(options_.output);
   MakeResult result;
   result.notes = model_.card.notes;
   result.notes.insert(result.notes.end(), notes_.begin(), notes_.end());
+  const FinishedPictures finished(options_, heading());
   std::vector<PictureJob> done;
+  size_t num_kept = 0;
   for (size_t i = 0; i < jobs.size() && !interrupted_; ++i) {
     bool first = true;
     PictureJob job = jobs[i];
-    if (job.zoom > 0 && !result.pictures.empty()) {
-      job.pictures["start"] = enlarged(result.pictures.back().image, job.zoom);
+    complete(job, result);
+    std::vector<MadePicture> pictures = kept(job, finished);
+    num_kept += pictures.size();
+    if (pictures.empty()) {
+      pictures = make(job, i, jobs.size());
+      for (MadePicture& made : pictures) save(made);
     }
-    for (MadePicture& made : make(job, i, jobs.size())) {
-      save(made);
+    for (MadePicture& made : pictures) {
       done.push_back(jobs[i]);
+      done.back().inputs = job.inputs;
       done.back().new_row = jobs[i].new_row && first;
       if (!first) done.back().source = Tensor();
       result.pictures.push_back(std::move(made));
       first = false;
     }
+  }
+  if (num_kept > 0) {
+    result.notes.push_back("kept " + std::to_string(num_kept) + " of " + std::to_string(result.pictures.size()) +
+                           " pictures, finished before by the same request (--resume)");
+  } else if (finished.any()) {
+    result.notes.emplace_back("the output folder holds no finished run of this request; all pictures are made anew");
   }
   result.interrupted = interrupted_;
   write(result, done);
@@ -401,7 +494,7 @@ void PictureMaker::add_cells(ContactSheet& sheet, const MadePicture& made, const
     sheet.cells.push_back(std::move(beside));
   }
   SheetCell cell;
-  cell.image = image_from_display(made.image);
+  cell.image = shown_from_display(made.image);
   cell.title = made.title;
   cell.new_row = job.new_row;
   if (!atlas_) cell.lines.push_back(job.source.defined() ? made.recipe.name : job.subtitle);
@@ -423,20 +516,12 @@ void PictureMaker::write(MakeResult& result, const std::vector<PictureJob>& jobs
     add_cells(sheet, p, jobs[i]);
     if (!jobs[i].beside.empty()) sheet.columns = static_cast<int>(2 + jobs[i].beside.size());
   }
-  nlohmann::ordered_json json;
-  json["pellucid"] = PELLUCID_VERSION;
-  json["verb"] = verb_;
-  json["model"] = {{"path", model_.path}, {"sha256", model_.hash()}};
-  json["card"] = card_json(model_.card);
-  for (const auto& [path, model] : second_models_.loaded()) {
-    json["networks"].push_back({{"path", path}, {"sha256", model.hash()}});
-  }
-  json["device"] = options_.model.device;
+  nlohmann::ordered_json json = heading();
   if (result.interrupted) json["interrupted"] = true;
   json["notes"] = result.notes;
   json["pictures"] = nlohmann::ordered_json::array();
   for (size_t i = 0; i < result.pictures.size(); ++i) {
-    nlohmann::ordered_json made = made_json(result.pictures[i]);
+    nlohmann::ordered_json made = made_json(result.pictures[i], jobs[i].inputs);
     for (const auto& [name, path] : jobs[i].files) made["files"][name] = path;
     json["pictures"].push_back(made);
   }

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,15 +33,21 @@ struct PictureJob {
   /// Called with the finished picture, to add measures.
   std::function<void(const PictureJob&, MadePicture&)> measure;
   bool new_row = false;
-  double zoom = 0;               ///< Begins with the picture before, enlarged by this about its middle; 0: does not.
+  /// Begins with the picture before, enlarged by this about its middle, with the contrast of the picture "start"; 0:
+  /// does not.
+  double zoom = 0;
+  std::string inputs;            ///< SHA-256 of what the run begins with; set by the maker.
   std::vector<BatchItem> batch;  ///< One for each picture of the recipe's batch; empty: one picture, as above.
 };
 
-/// A recipe of a family and the weight of its objective.
+/// A recipe of a family, the weight of its objective and which one it is; empty: any.
 struct WeightedRecipe {
   Recipe recipe;
   double weight = 1;
+  std::string objective;
 };
+
+class FinishedPictures;
 
 /// Runs jobs and writes what comes out of them.
 class PictureMaker {
@@ -50,11 +57,13 @@ class PictureMaker {
   /// The recipe of a verb by the options: by name or from a file, with size, steps and seed.
   Recipe recipe(const std::string& fallback, const std::string& family) const;
   Recipe recipe(const NamedRecipe& named) const;
-  /// The same with the weight that it gives its objective; 1 for one from a file.
+  /// The same with its objective and the weight of that; 1 for one from a file.
   WeightedRecipe choose(const std::string& fallback, const std::string& family) const;
   /// One from a file, with what the options say otherwise.
   Recipe stored(Recipe recipe) const;
   const LayerTable& layers() const { return layers_; }
+  /// Network, pictures, tensors and second networks that a job's recipe refers to.
+  SynthesisContext context(const PictureJob& job, Progress* progress);
   /// Adds to the notes of the result.
   void note(const std::string& text) { notes_.push_back(text); }
   int64_t num_classes() const;
@@ -68,6 +77,9 @@ class PictureMaker {
 
  private:
   void fit(Recipe& recipe) const;
+  nlohmann::ordered_json heading() const;
+  void complete(PictureJob& job, const MakeResult& before);
+  std::vector<MadePicture> kept(const PictureJob& job, const FinishedPictures& finished) const;
   std::vector<MadePicture> make(const PictureJob& job, size_t index, size_t count);
   MadePicture made_from(const PictureJob& job, const SynthesisResult& result, int64_t b);
   void save(MadePicture& made) const;
@@ -97,8 +109,11 @@ std::vector<Picture> read_all_pictures(const std::vector<std::string>& inputs, c
 /// The photo with a longer side of so many pixels; 0 takes its own, up to `most`.
 Image sized_photo(const Image& photo, int64_t side, int64_t most);
 
-/// [1,3,H,W] in display range from an RGB image, and back (rounded; values outside of 0..1 are cut off).
+/// [1,3,H,W] in display range from an RGB image, and back from [3,H,W] (rounded; values outside of 0..1 are cut off).
+/// Of [4,H,W] with opacity an RGBA image becomes.
 Tensor display_from_image(const Image& image);
 Image image_from_display(const Tensor& display);
+/// The same in RGB for people to look at: what is transparent shows a checkerboard.
+Image shown_from_display(const Tensor& display);
 
 }  // namespace pellucid

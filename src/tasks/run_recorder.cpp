@@ -46,16 +46,20 @@ std::string RunRecorder::name(int64_t b) const {
   return job_.batch.empty() ? job_.name : job_.batch[static_cast<size_t>(b)].name;
 }
 
+std::string RunRecorder::film_name(int64_t b) const { return name(b) + "." + options_.animation; }
+
+std::string RunRecorder::begun_with() const { return model_.hash() + " " + job_.inputs; }
+
 void RunRecorder::attach(SynthesisContext& context) {
   if (options_.output.empty()) return;
   const std::string path = checkpoint_path(options_, job_);
   if (options_.resume) {
-    resumed_ = load_checkpoint(path, job_.recipe, model_.hash());
+    resumed_ = load_checkpoint(path, job_.recipe, begun_with());
     if (resumed_) context.resume = &*resumed_;
   }
   context.checkpoint_every = options_.save_every;
   context.on_checkpoint = [this, path](const SynthesisCheckpoint& c) {
-    save_checkpoint(path, c, job_.recipe, model_.hash());
+    save_checkpoint(path, c, job_.recipe, begun_with());
   };
   if (options_.save_every > 0 || options_.animate) {
     context.on_step = [this](int64_t step, const Tensor& image) { on_step(step, image); };
@@ -68,20 +72,19 @@ void RunRecorder::on_step(int64_t step, const Tensor& image) {
   if (!snapshot && !frame) return;
   const Tensor shown = image.detach().to(at::kCPU).to(at::kFloat);
   for (int64_t b = 0; b < image.size(0); ++b) {
-    const Image picture = image_from_display(shown[b]);
     const auto at_b = static_cast<size_t>(b);
     if (snapshot) {
       snapshots_[at_b].push_back(name(b) + ".step" + step_text(step + 1) + ".png");
-      save_png(in_folder(options_, snapshots_[at_b].back()), picture);
+      save_png(in_folder(options_, snapshots_[at_b].back()), image_from_display(shown[b]));
     }
     if (frame) {
       if (!films_[at_b]) {
         // Frames have the size of the result, so that octaves do not change the film's.
         films_[at_b] =
-            std::make_unique<VideoWriter>(in_folder(options_, name(b) + ".avi"), static_cast<int>(job_.recipe.width),
+            std::make_unique<VideoWriter>(in_folder(options_, film_name(b)), static_cast<int>(job_.recipe.width),
                                           static_cast<int>(job_.recipe.height), kFilmRate);
       }
-      films_[at_b]->add(picture);
+      films_[at_b]->add(shown_from_display(shown[b]));
     }
   }
 }
@@ -90,9 +93,9 @@ void RunRecorder::finish(MadePicture& made, int64_t b) {
   const auto at_b = static_cast<size_t>(b);
   made.snapshot_files = snapshots_[at_b];
   if (!films_[at_b]) return;
-  films_[at_b]->add(image_from_display(made.image));
+  films_[at_b]->add(shown_from_display(made.image));
   films_[at_b]->close();
-  made.film_file = name(b) + ".avi";
+  made.film_file = film_name(b);
   if (resumed_)
     made.notes.push_back("the film begins where the run went on, at step " + std::to_string(resumed_->step));
 }

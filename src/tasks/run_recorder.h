@@ -26,6 +26,8 @@ class RunRecorder {
 
  private:
   std::string name(int64_t b) const;
+  std::string film_name(int64_t b) const;
+  std::string begun_with() const;
   void on_step(int64_t step, const Tensor& image);
 
   const MakeOptions& options_;

@@ -154,7 +154,7 @@ std::vector<EvaluationGallery> SetEvaluator::galleries(const EvaluatedSet& set) 
                                                  : score.values[a] > score.values[b];
     });
     EvaluationGallery gallery;
-    gallery.title = method.title + " (" + method.method + ")";
+    gallery.title = method.title + " (" + method.method + ") by " + score.spec.name;
     gallery.method = method.method;
     std::vector<std::pair<const char*, size_t>> chosen{{order.size() > 1 ? "best" : "only", order.front()}};
     if (order.size() > 2) chosen.emplace_back("median", order[order.size() / 2]);
@@ -162,10 +162,9 @@ std::vector<EvaluationGallery> SetEvaluator::galleries(const EvaluatedSet& set) 
     for (const auto& [rank, row] : chosen) {
       if (whole_) whole_->check();
       const Batch batch = batch_of({source_.picture(source_index_[row])});
-      gallery.pictures.push_back(figure(batch.pictures.front(), explain(batch, m),
-                                        std::string(rank) + ": " +
-                                            number_text(std::round(score.values[row] * 1000) / 1000) + " (" +
-                                            score.spec.name + ")"));
+      gallery.pictures.push_back(
+          figure(batch.pictures.front(), explain(batch, m),
+                 std::string(rank) + ": " + number_text(std::round(score.values[row] * 1000) / 1000)));
     }
     result.push_back(std::move(gallery));
   }
@@ -219,6 +218,7 @@ SetEvaluator::Batch SetEvaluator::next_batch(int64_t& next, std::vector<std::str
                                            pictures.front().picture.input.sizes() == waiting_->picture.input.sizes());
     if (!fits) break;
     for (const std::string& note : waiting_->notes) add_note(set_.notes, note);
+    num_with_truth_ += waiting_->mask.defined() || !waiting_->boxes.empty();
     if (request_.keep_wrong || is_right(*waiting_)) {
       pictures.push_back(std::move(*waiting_));
       indices.push_back(next);
@@ -374,6 +374,9 @@ MetricContext SetEvaluator::metric_context(const Batch& batch, size_t i, const A
   if (baseline != calls_[m].full.end()) metric.baseline = baseline->second;
   metric.method = calls_[m].call.method;
   if (i < a.diagnostics.size()) metric.diagnostics = a.diagnostics[i];
+  const Rect &seen = judged.picture.seen, &content = judged.picture.content;
+  metric.map_scale =
+      std::sqrt(static_cast<double>(content.width) / seen.width * static_cast<double>(content.height) / seen.height);
   metric.label_randomized = label_randomized_ ? &label_randomized_->network : nullptr;
   metric.explain = [this, m](const Context& other) { return attribute(calls_[m].call, other); };
   metric.another = [this, at = batch.rows[i]] { return another_picture(at); };

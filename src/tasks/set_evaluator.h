@@ -42,6 +42,8 @@ class SetEvaluator {
   EvaluatedSet run(std::vector<std::string>& errors);
   /// The best, the median and the worst picture of each method by the first score.
   std::vector<EvaluationGallery> galleries(const EvaluatedSet& set);
+  /// Pictures of the source that something was annotated for.
+  int64_t num_with_truth() const { return num_with_truth_; }
 
  private:
   /// Pictures of one shape with one target, ready to be explained.
@@ -85,6 +87,7 @@ class SetEvaluator {
   std::vector<Call> calls_;
   std::string key_;  ///< What all numbers of the set depend on.
   EvaluatedSet set_;
+  int64_t num_with_truth_ = 0;
   ScoreCollector scores_;
   std::optional<JudgedPicture> waiting_;
   std::vector<int64_t> source_index_;  ///< Of each picture of the set in the source.

@@ -17,10 +17,10 @@ constexpr const char* kStateKey = "pellucid.synthesis";
 
 using Json = nlohmann::json;
 
-Json state_json(const SynthesisCheckpoint& c, const Recipe& recipe, const std::string& model) {
+Json state_json(const SynthesisCheckpoint& c, const Recipe& recipe, const std::string& begun_with) {
   Json j;
   j["recipe"] = recipe_text(recipe);
-  j["model"] = model;
+  j["begun_with"] = begun_with;
   j["at"] = {c.stage, c.stage_step, c.step};
   j["counts"] = {c.variables.size(), c.optimizer.size()};
   j["best"] = c.best_objective;
@@ -33,7 +33,7 @@ Json state_json(const SynthesisCheckpoint& c, const Recipe& recipe, const std::s
 }  // namespace
 
 void save_checkpoint(const std::string& path, const SynthesisCheckpoint& c, const Recipe& recipe,
-                     const std::string& model) {
+                     const std::string& begun_with) {
   GraphBuilder b;
   b.input("x", {1});
   b.node("Identity", {"x"}, {"y"});
@@ -42,12 +42,12 @@ void save_checkpoint(const std::string& path, const SynthesisCheckpoint& c, cons
   for (size_t i = 0; i < c.optimizer.size(); ++i) b.constant("o" + std::to_string(i), c.optimizer[i].contiguous());
   b.constant("start", c.start.contiguous());
   if (c.best.defined()) b.constant("best", c.best.contiguous());
-  b.properties().metadata[kStateKey] = state_json(c, recipe, model).dump();
+  b.properties().metadata[kStateKey] = state_json(c, recipe, begun_with).dump();
   save_onnx(b.finish(), path);
 }
 
 std::optional<SynthesisCheckpoint> load_checkpoint(const std::string& path, const Recipe& recipe,
-                                                   const std::string& model) {
+                                                   const std::string& begun_with) {
   std::error_code ec;
   if (!fs::exists(fs::u8path(path), ec)) return std::nullopt;
   const Graph graph = load_onnx(path);
@@ -61,11 +61,11 @@ std::optional<SynthesisCheckpoint> load_checkpoint(const std::string& path, cons
     return graph.value(id).constant;
   };
   SynthesisCheckpoint c;
-  std::string of, network;
+  std::string of, begun;
   try {
     const Json j = Json::parse(found->second);
     of = j.at("recipe").get<std::string>();
-    network = j.at("model").get<std::string>();
+    begun = j.at("begun_with").get<std::string>();
     c.stage = j.at("at").at(0).get<int64_t>();
     c.stage_step = j.at("at").at(1).get<int64_t>();
     c.step = j.at("at").at(2).get<int64_t>();
@@ -79,8 +79,9 @@ std::optional<SynthesisCheckpoint> load_checkpoint(const std::string& path, cons
   } catch (const Json::exception&) {
     throw_invalid(printable(path) + ": not a checkpoint of a picture");
   }
-  if (of != recipe_text(recipe) || network != model) {
-    throw_invalid(printable(path) + ": a checkpoint of another recipe or model; delete it or leave out --resume");
+  if (of != recipe_text(recipe) || begun != begun_with) {
+    throw_invalid(printable(path) +
+                  ": a checkpoint of another recipe, model or picture; delete it or leave out --resume");
   }
   c.start = tensor("start");
   if (!c.best_objective.empty()) c.best = tensor("best");

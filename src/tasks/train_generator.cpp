@@ -9,7 +9,7 @@
 #include "pellucid/npy.h"
 #include "pellucid/text.h"
 #include "pellucid/train_priors.h"
-#include "synthesis/part.h"
+#include "synthesis/learned_priors.h"
 #include "tasks/training_pictures.h"
 
 namespace pellucid {
@@ -36,7 +36,9 @@ class Encoder {
   const std::vector<ValueId>& features() const { return features_; }
   const LayerTable& layers() const { return layers_; }
   /// [N,C,grid,grid] or smaller.
-  Tensor code(const Tensor& display) const { return pooled(run(display, {code_}).at(code_)); }
+  Tensor code(const Tensor& display) const {
+    return codes_from_display(context_, code_, display, grid_, grid_).to(at::kFloat);
+  }
   Values run(const Tensor& display, const std::vector<ValueId>& capture) const {
     Request request;
     request.capture = capture;
@@ -60,9 +62,6 @@ class Encoder {
     }
     return card.channels_first ? Shape{1, card.channels(), card.height, card.width}
                                : Shape{1, card.height, card.width, card.channels()};
-  }
-  Tensor pooled(const Tensor& map) const {
-    return at::adaptive_avg_pool2d(map, {std::min(grid_, map.size(2)), std::min(grid_, map.size(3))}).to(at::kFloat);
   }
 
   const LoadedModel& model_;

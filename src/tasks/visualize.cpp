@@ -1,11 +1,16 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <limits>
+#include <map>
+#include <optional>
 #include <set>
 
 #include "pellucid/error.h"
 #include "pellucid/make_pictures.h"
 #include "pellucid/npy.h"
 #include "pellucid/text.h"
+#include "synthesis/learned_priors.h"
 #include "tasks/picture_maker.h"
 
 namespace pellucid {
@@ -15,7 +20,8 @@ namespace {
 /// What is made large, ready for a recipe.
 struct Wish {
   std::string title, name;
-  std::string objective;  ///< A part.
+  std::string objective;        ///< A part.
+  std::string log_probability;  ///< Of a class: the part that samples are drawn by.
   int64_t class_index = -1;
 };
 
@@ -53,8 +59,8 @@ class Wishes {
         wish.class_index = class_of(target.name);
         wish.title = std::to_string(wish.class_index) + " " + model_.card.label(wish.class_index);
         wish.name = file_name_from(wish.title);
-        wish.objective = target.probability ? "log-probability:target=" + std::to_string(wish.class_index)
-                                            : "class:target=" + std::to_string(wish.class_index);
+        wish.log_probability = "log-probability:target=" + std::to_string(wish.class_index);
+        wish.objective = target.probability ? wish.log_probability : "class:target=" + std::to_string(wish.class_index);
         return wish;
       case Target::Kind::kDifference:
         wish.class_index = class_of(target.name);
@@ -147,24 +153,46 @@ Tensor directions_of(const std::string& path, const PictureMaker& maker, const s
   return all;
 }
 
+/// The part "latent" of a recipe whose picture is what a generator makes of a code.
+std::optional<PartCall> latent_of(const Recipe& recipe) {
+  PartCall call = PartCall::parse(PartKind::kParameterization, recipe.parameterization);
+  return call.info->id == "latent" ? std::optional<PartCall>(std::move(call)) : std::nullopt;
+}
+
 /// A recipe whose code is that of another generator.
 Recipe with_generator(Recipe recipe, const std::string& generator) {
-  if (generator.empty()) return recipe;
-  PartCall latent = PartCall::parse(PartKind::kParameterization, recipe.parameterization);
-  if (latent.info->id == "latent") latent.params["network"] = generator;
-  recipe.parameterization = latent.text();
+  std::optional<PartCall> latent = latent_of(recipe);
+  if (generator.empty() || !latent) return recipe;
+  latent->params["network"] = generator;
+  recipe.parameterization = latent->text();
   return recipe;
+}
+
+/// How little the model sees in the pictures of a recipe's generator what their codes say.
+double code_error_of(PictureMaker& maker, const Recipe& recipe) {
+  PictureJob job;
+  job.recipe = recipe;
+  const SynthesisContext context = maker.context(job, nullptr);
+  try {
+    const PartScope scope{context, maker.layers(), recipe.unit, 1, recipe.height, recipe.width, 0};
+    return code_error(scope, recipe.parameterization);
+  } catch (const Error& e) {
+    // A network without maps has no codes.
+    if (e.kind() != ErrorKind::kUsage) throw;
+    return std::numeric_limits<double>::infinity();
+  }
 }
 
 /// Turns wishes into runs: each with a recipe, several in one batch where nothing speaks against it.
 class Planner {
  public:
-  Planner(const VisualizeRequest& request, const PictureMaker& maker, Tensor directions)
+  Planner(const VisualizeRequest& request, PictureMaker& maker, Tensor directions)
       : request_(request), maker_(maker), directions_(std::move(directions)) {}
 
   std::vector<PictureJob> jobs(const std::vector<Wish>& wishes) {
     if (request_.ladder) {
-      for (const Wish& wish : wishes) climb(wish);
+      const std::vector<Rung> rungs = ladder();
+      for (const Wish& wish : wishes) climb(wish, rungs);
       return std::move(jobs_);
     }
     WeightedRecipe chosen = maker_.choose("lucid", "visualize");
@@ -235,6 +263,11 @@ class Planner {
     return job;
   }
 
+  static const std::string& objective(const Wish& wish, const WeightedRecipe& chosen) {
+    const bool sampled = chosen.objective == "log-probability" && !wish.log_probability.empty();
+    return sampled ? wish.log_probability : wish.objective;
+  }
+
   /// One run of several, or of one.
   PictureJob& add(const std::vector<Single>& singles, const WeightedRecipe& chosen) {
     PictureJob job = job_for(chosen.recipe);
@@ -245,7 +278,7 @@ class Planner {
     for (size_t b = 0; b < singles.size(); ++b) {
       const Single& s = singles[b];
       const int64_t picture = singles.size() > 1 ? static_cast<int64_t>(b) : -1;
-      job.recipe.objectives.push_back({s.sign * chosen.weight, s.wish.objective, picture});
+      job.recipe.objectives.push_back({s.sign * chosen.weight, objective(s.wish, chosen), picture});
       // What makes a class smallest is not a picture of it, but its rank there is worth knowing.
       if (singles.size() > 1) job.batch.push_back({unique(name(s, job.recipe)), title(s), s.wish.class_index});
     }
@@ -256,18 +289,39 @@ class Planner {
     return jobs_.back();
   }
 
-  void climb(const Wish& wish) {
-    bool new_row = true;
+  /// A generator makes pictures of one kind only: the shipped one is for the network that it was trained with. One that
+  /// was asked for may have codes of its own, unless the recipe compares them with the network's.
+  bool suits(const Recipe& with_code) const {
+    constexpr double kLargestError = 0.25;
+    const double error = code_error_of(maker_, with_code);
+    if (request_.generator.empty()) return error < kLargestError;
+    const PartCall latent = *latent_of(with_code);
+    return std::isfinite(error) || latent.info->complete(latent.params).at("reality") == "0";
+  }
+
+  struct Rung {
+    WeightedRecipe chosen;
+    std::string subtitle;
+  };
+  std::vector<Rung> ladder() const {
+    std::vector<Rung> rungs;
     for (const NamedRecipe& named : recipes()) {
       if (named.family != "visualize") continue;
-      // A generator makes pictures of one kind only, so it is not for every network.
-      if (named.id == "dgn-am" && request_.generator.empty()) continue;
       const Recipe recipe = with_generator(maker_.recipe(named), request_.generator);
       if (!SecondModels::exist(recipe)) continue;
+      if (latent_of(recipe) && !suits(recipe)) continue;
+      rungs.push_back({{recipe, named.weight, named.objective}, named.id + ": " + named.summary});
+    }
+    return rungs;
+  }
+
+  void climb(const Wish& wish, const std::vector<Rung>& rungs) {
+    bool new_row = true;
+    for (const Rung& rung : rungs) {
       for (const double sign : signs()) {
         for (int64_t i = 0; i < request_.count; ++i) {
-          PictureJob& job = add({Single{wish, sign, i}}, {recipe, named.weight});
-          job.subtitle = named.id + ": " + named.summary;
+          PictureJob& job = add({Single{wish, sign, i}}, rung.chosen);
+          job.subtitle = rung.subtitle;
           job.new_row = new_row;
           new_row = false;
         }
@@ -279,7 +333,7 @@ class Planner {
     for (const double sign : signs()) {
       PictureJob& job =
           add(std::vector<Single>(static_cast<size_t>(request_.diversity), Single{wish, sign, 0}), chosen);
-      job.recipe.objectives = {{sign * chosen.weight, wish.objective}};
+      job.recipe.objectives = {{sign * chosen.weight, objective(wish, chosen)}};
       const std::string layer = maker_.layers().layer(maker_.layers().find(request_.diversity_layer)).name;
       const WeightedPart term{request_.diversity_weight, "diversity:layer=" + layer};
       job.recipe.objectives.push_back(term);
@@ -296,13 +350,16 @@ class Planner {
     }
     PictureJob job = job_for(chosen.recipe);
     if (job.recipe.parameterization == "fourier") job.recipe.parameterization = "shared";
+    const std::array<double, 2> weights = balanced_weights(job, wishes, chosen);
     job.recipe.batch = request_.interpolate;
     job.recipe.objectives.clear();
     for (int64_t b = 0; b < request_.interpolate; ++b) {
       const double share = static_cast<double>(b) / static_cast<double>(request_.interpolate - 1);
       const double shares[] = {1 - share, share};
       for (size_t w = 0; w < 2; ++w) {
-        if (shares[w] > 0) job.recipe.objectives.push_back({shares[w] * chosen.weight, wishes[w].objective, b});
+        if (shares[w] > 0) {
+          job.recipe.objectives.push_back({shares[w] * weights[w], objective(wishes[w], chosen), b});
+        }
       }
       const std::string percent = std::to_string(std::lround(100 * share)) + " %";
       job.batch.push_back({unique(wishes[0].name + ".to." + wishes[1].name + "." + std::to_string(b)),
@@ -318,24 +375,47 @@ class Planner {
     jobs_.push_back(std::move(job));
   }
 
-  /// A fifth of what the objective reaches in a short run without, over what the pictures then have in common.
-  double measured_weight(const PictureJob& job, double weight) const {
+  /// The terms of a short run of a job.
+  std::map<std::string, std::vector<double>> reached_in_short_run(const PictureJob& job) const {
     Recipe pilot = job.recipe;
-    pilot.objectives.back().weight = 0;
     pilot.stages = {pilot.stages.front()};
     pilot.stages.front().steps = std::min<int64_t>(100, pilot.stages.front().steps);
-    const SynthesisResult result = synthesize(
-        pilot, {maker_.model().network, maker_.model().card, job.pictures, job.tensors, maker_.progress(), {}, {}});
+    return synthesize(pilot, maker_.context(job, maker_.progress())).terms;
+  }
+
+  /// A fifth of what the objective reaches in a short run without, over what the pictures then have in common.
+  double measured_weight(const PictureJob& job, double weight) const {
+    PictureJob alone = job;
+    alone.recipe.objectives.back().weight = 0;
+    const auto terms = reached_in_short_run(alone);
     double reached = 0, common = 0;
-    for (const double v : result.terms.at(pilot.objectives[0].part)) reached += std::abs(v * weight);
-    for (const double v : result.terms.at(pilot.objectives[1].part)) common += std::abs(v);
+    for (const double v : terms.at(job.recipe.objectives[0].part)) reached += std::abs(v * weight);
+    for (const double v : terms.at(job.recipe.objectives[1].part)) common += std::abs(v);
     return common > 0 ? 0.2 * reached / common : 1;
+  }
+
+  /// With which two wishes count alike: each is divided by what it reaches alone in a short run, times their geometric
+  /// mean. Logits of one class may be many times those of another, whose half of a mixture would be nothing.
+  std::array<double, 2> balanced_weights(const PictureJob& job, const std::vector<Wish>& wishes,
+                                         const WeightedRecipe& chosen) const {
+    const double weight = chosen.weight;
+    std::array<double, 2> reached{};
+    for (size_t w = 0; w < 2; ++w) {
+      PictureJob alone = job;
+      alone.recipe.batch = 1;
+      const std::string part = objective(wishes[w], chosen);
+      alone.recipe.objectives = {{weight, part}};
+      reached[w] = std::abs(reached_in_short_run(alone).at(part).front());
+    }
+    if (!(reached[0] > 0 && reached[1] > 0)) return {weight, weight};
+    const double ratio = std::sqrt(reached[1] / reached[0]);
+    return {weight * ratio, weight / ratio};
   }
 
   static constexpr int64_t kPixelsOfABatch = 16 * 128 * 128;
 
   const VisualizeRequest& request_;
-  const PictureMaker& maker_;
+  PictureMaker& maker_;
   Tensor directions_;
   std::set<std::string> used_;
   std::vector<PictureJob> jobs_;
