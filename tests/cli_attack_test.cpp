@@ -25,6 +25,8 @@ TEST_F(Cli, AttackRefusesWhatDoesNotGoTogether) {
   bad({"attack", kModel, kPicture, "--panda", "--universal"}, 2,
       "attack: --panda, --curve and --universal exclude one another");
   bad({"attack", kModel, kPicture, "--recipes", "fgsm"}, 2, "attack: --recipes goes with --curve");
+  bad({"attack", kModel, kPicture, "--resume"}, 2,
+      "attack: --save-every, --animate and --resume are for the other verbs that make pictures");
   bad({"attack", kModel, kPicture, "--curve", "1,x"}, 2, "curve is '1,x'; numbers as 0.5,1,2,4 were expected");
   bad({"attack", kModel, kPicture, "--universal"}, 2, "universal: 1 pictures are not enough; 2 are needed");
 }

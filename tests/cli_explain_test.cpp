@@ -60,6 +60,15 @@ TEST_F(Cli, MaskOfADenseTargetFollowsTheCrop) {
       "box is '6,0,0,4'; X,Y,WIDTH,HEIGHT in pixels of the picture was expected");
 }
 
+TEST_F(Cli, MethodsAreAListThatMayBeRepeated) {
+  const json r = good_json(
+      {"explain", kModel, kPicture, "-o", "o", "-m", "gradient,saliency", "-m", "smoothgrad", "--samples", "2"});
+  std::vector<std::string> made;
+  for (const json& map : r["pictures"][0]["maps"]) made.push_back(map["method"]);
+  EXPECT_EQ(made, (std::vector<std::string>{"gradient:gradient_domain=model", "saliency:gradient_domain=model",
+                                            "smoothgrad:samples=2,noise=0.15"}));
+}
+
 TEST_F(Cli, MasksThatAreBadMissingOrCutAwayConcernTheirPictureOnly) {
   folder.write("m.onnx", dense_model().bytes());
   folder.write("crop.json", kCropCard.dump());

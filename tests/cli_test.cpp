@@ -283,7 +283,7 @@ TEST_F(Cli, RefusesWishesThatTheModelCannotFulfil) {
       "flower_single_6c.onnx: no layer 'blok4.relu'; did you mean 'block4.relu', 'block1.relu' or 'block2.relu'? "
       "('pellucid info' "
       "lists all 38)");
-  bad(with({"-m", "grad-cam:stepz=3"}), 2, "grad-cam: no parameter 'stepz' (it takes smooth, fusion)");
+  bad(with({"-m", "grad-cam:stepz=3"}), 2, "grad-cam: no parameter 'stepz' (it takes smooth, fusion, align)");
   bad(with({"-m", "grad-cam", "--steps", "10"}), 2, "none of the chosen methods takes --steps");
   bad(with({"-t", "similarity"}), 2, "target 'similarity' needs a reference picture");
   bad(with({"--device", "tpu"}), 2, "device is 'tpu'; cpu, cuda or cuda:N was expected");
@@ -660,7 +660,7 @@ TEST_F(Cli, ExplainNeedsOnlyAModelAndAPictureAndSaysWhatItChose) {
     EXPECT_TRUE(r.contains(key)) << key;
   }
   EXPECT_EQ(r["model"]["sha256"].get<std::string>().size(), 64u);
-  EXPECT_EQ(r["pictures"][0]["maps"][0]["method"], "grad-cam:smooth=none,fusion=mean");
+  EXPECT_EQ(r["pictures"][0]["maps"][0]["method"], "grad-cam:smooth=none,fusion=mean,align=half-pixel");
   EXPECT_EQ(good({"explain", kModel, "flower.png", "-q"}).find("note:"), std::string::npos);
 }
 
