@@ -210,7 +210,8 @@ TEST(Evaluate, TruthThatMatchesNothingIsAnError) {
   EvaluateRequest crowds = annotated(folder, crowd, {"petals-red"});
   crowds.metrics = "iou";
   std::string notes;
-  for (const std::string& note : evaluate(crowds).sets.at(0).notes) notes += note + "\n";
+  const EvaluateResult of_crowds = evaluate(crowds);
+  for (const std::string& note : of_crowds.sets.at(0).notes) notes += note + "\n";
   EXPECT_NE(notes.find("flower: only crowds and difficult things are annotated; its best class is explained"),
             std::string::npos)
       << notes;
