@@ -69,6 +69,13 @@ TEST_F(Cli, MethodsAreAListThatMayBeRepeated) {
                                             "smoothgrad:samples=2,noise=0.15"}));
 }
 
+// As a shell passes a variable that is not set.
+TEST_F(Cli, OutputsNeedAName) {
+  for (const char* verb : {"explain", "attack"}) {
+    bad({verb, kModel, kPicture, "-o", ""}, 2, std::string(verb) + ": --output is empty; a name was expected");
+  }
+}
+
 TEST_F(Cli, MasksThatAreBadMissingOrCutAwayConcernTheirPictureOnly) {
   folder.write("m.onnx", dense_model().bytes());
   folder.write("crop.json", kCropCard.dump());

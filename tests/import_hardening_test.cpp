@@ -868,6 +868,13 @@ TEST_F(GraphStructure, InputsThatAreNotTensors) {
   negative.input("x", {-5}).output("y");
   negative.node("Identity", {"x"}, {"y"});
   expect_rejected(negative, kInvalid, "bad.onnx: input 'x': dimension -5 is negative");
+  OnnxModel huge;
+  huge.input("x", {1, 3, int64_t{1} << 40, int64_t{1} << 40}).output("y");
+  huge.node("Identity", {"x"}, {"y"});
+  expect_rejected(
+      huge, kInvalid,
+      "bad.onnx: input 'x': its shape [1,3,1099511627776,1099511627776] has more numbers than a machine can "
+      "hold");
 }
 
 // ---------------------------------------------------------------------------------------------------- operator sets

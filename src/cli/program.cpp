@@ -140,6 +140,9 @@ TerminalProgress::TerminalProgress(bool quiet) : visible_(!quiet && isatty(STDER
   action.sa_flags = static_cast<int>(SA_RESETHAND);
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  // A file that grows too large is then an error of writing it, and leaves no temporary one behind.
+  action.sa_handler = SIG_IGN;
+  sigaction(SIGXFSZ, &action, nullptr);
 }
 
 TerminalProgress::~TerminalProgress() {
@@ -363,6 +366,11 @@ int run_program(int argc, char** argv) {
     }
     for (const auto& [sub, runner] : runners) {
       if (!sub->parsed()) continue;
+      if (const CLI::Option* output = sub->get_option_no_throw("--output"); output && output->count() > 0) {
+        if (output->results().front().empty()) {
+          throw_usage(std::string(sub->get_name()) + ": --output is empty; a name was expected");
+        }
+      }
       const int status = runner(progress);
       progress.clear();
       std::cout.flush();

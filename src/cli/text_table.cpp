@@ -13,9 +13,15 @@ namespace {
 
 constexpr size_t kNarrowest = 12;  // a column is not wrapped below this
 
+/// Columns on a terminal: letters of UTF-8, each taken for one wide.
+size_t columns(const std::string& text) {
+  return static_cast<size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+}
+
 /// Words, and the pieces of method strings, which have no blanks: broken after ',' and ':'.
 std::vector<std::string> pieces_of(const std::string& word, size_t width) {
-  if (word.size() <= width) return {word};
+  if (columns(word) <= width) return {word};
   std::vector<std::string> pieces(1);
   for (const char c : word) {
     pieces.back() += c;
@@ -39,7 +45,7 @@ size_t needed_width(const std::vector<std::vector<std::string>>& rows, size_t co
   size_t needed = 0;
   for (const auto& row : rows) {
     if (column >= row.size()) continue;
-    for (const std::string& line : wrap_words(row[column], width)) needed = std::max(needed, line.size());
+    for (const std::string& line : wrap_words(row[column], width)) needed = std::max(needed, columns(line));
   }
   return needed;
 }
@@ -65,7 +71,7 @@ std::vector<std::string> wrap_words(const std::string& text, size_t width) {
     bool first = true;
     for (const std::string& piece : pieces_of(word, width)) {
       const std::string joined = (empty || !first ? "" : " ") + piece;
-      if (!empty && lines.back().size() + joined.size() > width) {
+      if (!empty && columns(lines.back()) + columns(joined) > width) {
         lines.push_back(std::string(indent, ' ') + piece);
       } else {
         lines.back() += joined;
@@ -82,7 +88,7 @@ std::string text_table(const std::vector<std::string>& header, const std::vector
   all.insert(all.end(), rows.begin(), rows.end());
   std::vector<size_t> widths(header.size());
   for (const auto& row : all) {
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], columns(row[i]));
   }
   const auto total = [&] {
     size_t sum = 2 * (widths.size() - 1);
@@ -101,7 +107,7 @@ std::string text_table(const std::vector<std::string>& header, const std::vector
     std::vector<std::vector<std::string>> cells;
     size_t height = 1;
     for (size_t i = 0; i < row.size(); ++i) {
-      cells.push_back(row[i].size() > widths[i] ? wrap_words(row[i], widths[i]) : std::vector<std::string>{row[i]});
+      cells.push_back(columns(row[i]) > widths[i] ? wrap_words(row[i], widths[i]) : std::vector<std::string>{row[i]});
       height = std::max(height, cells.back().size());
     }
     for (size_t line = 0; line < height; ++line) {
@@ -109,7 +115,7 @@ std::string text_table(const std::vector<std::string>& header, const std::vector
       for (size_t i = 0; i < cells.size(); ++i) {
         const std::string cell = line < cells[i].size() ? cells[i][line] : std::string();
         written += cell;
-        if (i + 1 < cells.size()) written += std::string(widths[i] - std::min(widths[i], cell.size()) + 2, ' ');
+        if (i + 1 < cells.size()) written += std::string(widths[i] - std::min(widths[i], columns(cell)) + 2, ' ');
       }
       if (line > 0) written.erase(written.find_last_not_of(' ') + 1);
       text += written + '\n';

@@ -193,12 +193,18 @@ class Importer {
         continue;
       }
       Shape shape;
+      double elements = 1;
+      constexpr double kMostElements = 1e15;
       for (const auto& dim : tensor.shape().dim()) {
         const bool open = !dim.has_dim_value() || dim.dim_value() < 0;
         if (dim.has_dim_value() && dim.dim_value() < -1) {
           throw_invalid(where + "dimension " + std::to_string(dim.dim_value()) + " is negative");
         }
         shape.push_back(open ? -1 : dim.dim_value());
+        elements *= open ? 1.0 : static_cast<double>(dim.dim_value());
+      }
+      if (elements > kMostElements) {
+        throw_invalid(where + "its shape " + shape_text(shape) + " has more numbers than a machine can hold");
       }
       builder.input(input.name(), std::move(shape), type);
     }

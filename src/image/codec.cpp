@@ -92,7 +92,7 @@ Image decode_with_opencv(std::string_view bytes, const ImageHeader& header, cons
   const std::string_view data = header.essential.empty() ? bytes : std::string_view(header.essential);
   try {
     const cv::Mat view(1, static_cast<int>(data.size()), CV_8U, const_cast<char*>(data.data()));
-    const cv::Mat decoded = cv::imdecode(view, cv::IMREAD_UNCHANGED);
+    const cv::Mat decoded = cv::imdecode(view, header.color ? cv::IMREAD_COLOR : cv::IMREAD_UNCHANGED);
     if (!decoded.empty()) return image_from_mat(decoded, header, where);
   } catch (const cv::Exception&) {
     // Its text names OpenCV's source lines; what the user can act on is said below.

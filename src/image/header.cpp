@@ -195,6 +195,8 @@ void parse_bmp(Cursor& in, ImageHeader& header) {
   if (size == 12) {
     header.width = in.little(2);
     header.height = in.little(2);
+    in.skip(2);
+    header.color = in.little(2) > 8;
   } else if (size >= 40) {
     header.width = static_cast<int32_t>(in.little(4));
     // Negative heights are rows from the top.

@@ -18,7 +18,9 @@ struct ImageHeader {
   int64_t height = 0;
   int orientation = 1;  ///< EXIF, 1..8.
   int bits = 8;         ///< Per sample; for PNG only.
-  int gray_key = -1;    ///< The sample that stands for "transparent" in a grey PNG; -1 when there is none.
+  bool color =
+      false;          ///< Red, green and blue without a palette in a BMP of the first kind, which OpenCV reads as grey.
+  int gray_key = -1;  ///< The sample that stands for "transparent" in a grey PNG; -1 when there is none.
   /// For PNG and JPEG: the file without the parts that do not matter to its pixels, so that no decoder sees them;
   /// for TIFF: the file with its orientation set to upright. Empty: the file itself.
   std::string essential;

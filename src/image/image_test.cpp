@@ -309,6 +309,14 @@ TEST(Decode, MasksTakeTransparentAsOutside) {
   fs::remove(path);
 }
 
+// The first kind of BMP header, 24 bits: blue, green and red of two pixels, rows padded to four bytes.
+TEST(Decode, BmpOfTheFirstKindKeepsItsColors) {
+  const std::vector<uint8_t> bytes{'B', 'M', 34, 0, 0, 0, 0, 0,  0, 0, 26, 0, 0,  0, 12,  0, 0,
+                                   0,   2,   0,  1, 0, 1, 0, 24, 0, 9, 80, 7, 30, 1, 200, 0, 0};
+  const Image image = decode_image_bytes({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, "os2.bmp");
+  EXPECT_EQ(image.pixels, (std::vector<uint8_t>{7, 80, 9, 200, 1, 30}));
+}
+
 TEST(Decode, MasksOfZeroAndOneAreMasks) {
   const string path = (fs::temp_directory_path() / ("pellucid-ones-" + std::to_string(::getpid()) + ".png")).string();
   Image mask(3, 1, 1, 0);
