@@ -115,6 +115,7 @@ TEST_F(Cli, PredictNamesTheClassThatTheCardLabels) {
   ASSERT_EQ(list.size(), 1u);
   EXPECT_EQ(list[0]["classes"].size(), 6u);
   EXPECT_EQ(list[0]["classes"][0]["label"], "petals-yellow");
+  EXPECT_EQ(list[0]["notes"], json::array({"card flower_single_6c.json beside the model"}));
   double total = 0;
   for (const json& c : list[0]["classes"]) total += c["probability"].get<double>();
   EXPECT_NEAR(total, 1, 1e-9);

@@ -32,13 +32,10 @@ std::function<int(TerminalProgress&)> setup_predict(CLI::App& app, GlobalOptions
         row["classes"].push_back(
             {{"index", c.index}, {"label", c.label}, {"logit", c.logit}, {"probability", c.probability}});
       }
+      if (!result.notes.empty()) row["notes"] = result.notes;
       json.push_back(std::move(row));
     }
     if (global.json) {
-      // The rows are the result; what was chosen for them is said beside it.
-      for (const std::string& note : result.notes) {
-        if (!global.quiet) std::cerr << "note: " << printable(note, 400) << "\n";
-      }
       std::cout << json_text(json) << "\n";
       return result.num_failed ? static_cast<int>(ErrorKind::kInvalidInput) : 0;
     }
