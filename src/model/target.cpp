@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cmath>
+#include <limits>
 
 #include "model/class_scores.h"
 #include "pellucid/error.h"
@@ -437,7 +438,17 @@ Tensor BoundTarget::log_probability(const Tensor& value) const {
   if (!classes_.defined()) return {};
   if (dense_) return probability(value).log();
   const Tensor index = classes_.to(value.device()).unsqueeze(1);
-  return log_class_probabilities(value.flatten(1), sigmoid_).gather(1, index).squeeze(1);
+  const Tensor scores = value.flatten(1);
+  if (sigmoid_ || scores.size(1) < 2) return log_class_probabilities(scores, sigmoid_).gather(1, index).squeeze(1);
+  // log p = -softplus(logsumexp of the others - own). Its gradient is what is left to 1 times a difference of the
+  // others; that of a log-softmax, 1 - p, is rounding alone where p is nearly 1.
+  const Tensor others = scores.scatter(1, index, -std::numeric_limits<double>::infinity()).logsumexp(1);
+  const Tensor margin = others - scores.gather(1, index).squeeze(1);
+  // Further down it goes on straight, 4e-18 per logit: floats would lose the slope, and with it the direction of
+  // attacks.
+  constexpr double kStraight = -40;
+  const Tensor straight = (margin - kStraight + 1) * std::exp(kStraight);
+  return -at::where(margin < kStraight, straight, at::softplus(margin));
 }
 
 }  // namespace pellucid

@@ -72,6 +72,29 @@ TEST(Target, DifferencesAndProbabilities) {
   EXPECT_EQ(n.context("probability:top1").target.description(1), "p(dog)");
 }
 
+// In float32, where 1 - p is rounding alone: each gradient is right to its last digits, not only against the largest.
+TEST(Target, LogProbabilityOfASureClassHasAGradient) {
+  const std::vector<double> logits{30, 4, -2, 3};
+  const Explainer n = readout(logits, 1);
+  const Tensor leaf = doubles(logits, {1, 4}).to(at::kFloat).requires_grad_(true);
+  {
+    const at::AutoGradMode enabled(true);
+    n.context("0").target.log_probability(leaf).sum().backward();
+  }
+  const Tensor others = doubles({4, -2, 3}, {3});
+  const double rest = (others - 30).exp().sum().item<double>();
+  const Tensor expected = at::cat({doubles({rest}, {1}), -(others - 30).exp()}) / (1 + rest);
+  EXPECT_LT((leaf.grad()[0].to(at::kDouble) / expected - 1).abs().max().item<double>(), 1e-5);
+  // Where nothing is left of the difference in float32, the direction is.
+  const Tensor far = (doubles(logits, {1, 4}).to(at::kFloat) * 100).requires_grad_(true);
+  {
+    const at::AutoGradMode enabled(true);
+    n.context("0").target.log_probability(far).sum().backward();
+  }
+  EXPECT_GT(far.grad()[0][0].item<double>(), 0);
+  EXPECT_LT(far.grad()[0][1].item<double>(), 0);
+}
+
 TEST(Target, SquashedModelsAreReadBefore) {
   for (const char* op : {"Softmax", "LogSoftmax", "Sigmoid"}) {
     EXPECT_TRUE(within(score(readout(kLogits, 2, op), "1"), doubles({4, -1}, {2}), kExact)) << op;

@@ -35,8 +35,8 @@ std::vector<NamedRecipe> attack_recipes() {
            attack("delta:norm=linf,size=4,start=random", "sign", "ascent:rate=0.00392156862745098", 10)},
           {"pgd-l2", "attack", "Steps within a ball of norm 3 for 224x224, 0.5 for 32x32.", kMadry2018,
            "log-probability", -1, attack("delta:norm=l2,size=765,start=random", "l2", "ascent:rate=0.75", 10)},
-          {"pgd-l0", "attack", "At most 500 pixels.", kMadry2018, "log-probability", -1,
-           attack("delta:norm=l0,size=500", "l2", "ascent:rate=20", 40)},
+          {"pgd-l0", "attack", "At most 500 pixels of 224x224, in proportion of others.", kMadry2018, "log-probability",
+           -1, attack("delta:norm=l0,size=500", "l2", "ascent:rate=20", 40)},
           {"deepfool", "attack", "The nearest boundary, L2.", kMoosavi2016, "log-probability", -1, deepfool("l2")},
           {"deepfool-linf", "attack", "The nearest boundary, largest change of a value.", kMoosavi2016,
            "log-probability", -1, deepfool("linf")}};

@@ -44,6 +44,9 @@ AttackedPicture attacked(const Attacker& attacker, const Attacker::Victim& victi
   p.change_max = change.abs().max().item<double>();
   p.change_norm = change.norm().item<double>();
   p.change_pixels = change.abs().amax(1).gt(1e-9).sum().item<int64_t>();
+  if (goal >= 0 && goal == victim.classes.front().index) {
+    p.notes.emplace_back("the target is the answer already: there is nothing to fool");
+  }
   if (!outcome.problem.empty()) p.notes.push_back("stopped early: " + outcome.problem);
   if (outcome.interrupted) {
     p.notes.emplace_back("interrupted: the attack is not finished");
@@ -73,11 +76,13 @@ void write_picture(AttackedPicture& p, const std::string& folder) {
 AttackResult attack(const AttackRequest& request, Progress* progress) {
   const at::NoGradGuard no_grad;
   if (request.restarts < 1) throw_usage("restarts must be an integer >= 1");
+  if (request.epsilon != -1 && !(request.epsilon > 0)) throw_usage("epsilon must be above 0 (-1 takes the recipe's)");
   const LoadedModel model = load_model(request.make.model);
   const PictureMaker maker("attack", request.make, model, progress);
   Recipe recipe = maker.recipe("pgd", "attack");
   if (request.epsilon >= 0) set_epsilon(recipe, request.epsilon);
-  const bool fits_size = request.epsilon < 0 && request.make.recipe == "pgd-l2";
+  const std::string& named = request.make.recipe;
+  const bool fits_size = request.epsilon < 0 && (named == "pgd-l2" || named == "pgd-l0");
   bound_of(recipe);
   const Attacker attacker(model, maker.layers(), request.own_size, progress);
   const std::vector<Attacker::Victim> victims = attacker.victims(request.inputs);
@@ -89,7 +94,7 @@ AttackResult attack(const AttackRequest& request, Progress* progress) {
   for (size_t i = 0; i < victims.size() && !result.interrupted; ++i) {
     if (progress) progress->report(static_cast<double>(i), static_cast<double>(victims.size()), victims[i].name);
     const auto start = std::chrono::steady_clock::now();
-    if (fits_size) set_epsilon(recipe, l2_epsilon_for(victims[i].display.size(3), victims[i].display.size(2)));
+    if (fits_size) fit_epsilon(recipe, victims[i].display.size(3), victims[i].display.size(2));
     const auto outcome = attacker.attack(recipe, victims[i], {goals[i], request.restarts, request.all_steps});
     AttackedPicture p = attacked(attacker, victims[i], outcome, goals[i]);
     p.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

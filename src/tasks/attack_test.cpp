@@ -7,6 +7,7 @@
 #include "pellucid/files.h"
 #include "pellucid/text.h"
 #include "support/expect_error.h"
+#include "support/layer_builder.h"
 #include "support/npy_tensor.h"
 #include "support/run_program.h"
 #include "support/temporary_folder.h"
@@ -63,9 +64,17 @@ TEST(Attack, KeepsTheBoundInTheFile) {
 
 // The usual norms of two sizes, and a number that is given as it is.
 TEST(Attack, NormGrowsWithThePicture) {
-  EXPECT_DOUBLE_EQ(l2_epsilon_for(32, 32), 0.5 * 255);
-  EXPECT_DOUBLE_EQ(l2_epsilon_for(224, 224), 3 * 255);
-  EXPECT_DOUBLE_EQ(l2_epsilon_for(256, 64), 1.75 * 255);  // as many pixels as 128x128, halfway
+  const auto fitted = [](const char* name, int64_t width, int64_t height) {
+    Recipe recipe = find_recipe(name, "attack").recipe;
+    fit_epsilon(recipe, width, height);
+    return bound_of(recipe).size;
+  };
+  EXPECT_NEAR(fitted("pgd-l2", 32, 32), 0.5 * 255, 1e-9);
+  EXPECT_NEAR(fitted("pgd-l2", 224, 224), 3 * 255, 1e-9);
+  EXPECT_NEAR(fitted("pgd-l2", 256, 64), 1.75 * 255, 1e-9);  // as many pixels as 128x128, halfway
+  EXPECT_NEAR(fitted("pgd-l2", 1, 1), 0.1 * 255, 1e-9);
+  EXPECT_EQ(fitted("pgd-l0", 224, 224), 500);
+  EXPECT_EQ(fitted("pgd-l0", 32, 32), 10);
   AttackRequest request = flower_request();
   request.make.recipe = "pgd-l2";
   const AttackedPicture made = attack(request).pictures.at(0);
@@ -74,6 +83,40 @@ TEST(Attack, NormGrowsWithThePicture) {
   EXPECT_LE(made.change_norm, 1.75 + 1e-6);
   request.epsilon = 100;
   EXPECT_NEAR(bound_of(attack(request).pictures.at(0).recipe).size, 100, 1e-9);
+}
+
+// Nothing is fooled by an answer that stays.
+TEST(Attack, TargetThatIsTheAnswerAlreadyDoesNotCount) {
+  AttackRequest request = flower_request();
+  request.target = "petals-yellow";
+  const AttackedPicture made = attack(request).pictures.at(0);
+  EXPECT_FALSE(made.fooled);
+  EXPECT_FALSE(made.control_fooled);
+  ASSERT_FALSE(made.notes.empty());
+  EXPECT_EQ(made.notes.front(), "the target is the answer already: there is nothing to fool");
+  request.epsilon = 0;
+  test::expect_error(ErrorKind::kUsage, "epsilon must be above 0 (-1 takes the recipe's)", [&] { attack(request); });
+}
+
+// Linear scores of 8x8 pixels: one sign step is the best change there is.
+TEST(Attack, SmallPicturesAreAttacked) {
+  const test::TemporaryFolder folder;
+  test::LayerBuilder b(4, {1, 3, 8, 8});
+  b.node("Flatten", "flat", {"x"});
+  const Tensor w = b.random.normal({2, 192});
+  b.gemm_with("logits", "flat", w);
+  save_onnx(b.finish("logits"), folder.file("linear.onnx"));
+  save_png(folder.file("gray.png"), Image(8, 8, 3, 128));
+  AttackRequest request;
+  request.make.model.path = folder.file("linear.onnx");
+  request.make.model.preset = "none";
+  request.make.recipe = "fgsm";
+  request.inputs = {folder.file("gray.png")};
+  const AttackedPicture made = attack(request).pictures.at(0);
+  const int64_t k = made.before.front().index;
+  const Tensor change = display_from_image(made.image) - display_from_image(made.source);
+  const Tensor signs = (w[1 - k] - w[k]).sign().view({1, 3, 8, 8}).to(at::kFloat);
+  EXPECT_LT((change - signs * 4 / 255).abs().max().item<double>(), 1e-6);
 }
 
 TEST(Attack, ReachesATargetAndStopsThere) {

@@ -53,9 +53,14 @@ void set_epsilon(Recipe& recipe, double epsilon) {
   recipe.optimizer = scaled_part(PartKind::kOptimizer, recipe.optimizer, {"rate", "rate_end"}, epsilon / bound.size);
 }
 
-double l2_epsilon_for(int64_t width, int64_t height) {
-  const double side = std::sqrt(static_cast<double>(width * height));
-  return 255 * (0.5 + (3 - 0.5) * (side - 32) / (224 - 32));
+void fit_epsilon(Recipe& recipe, int64_t width, int64_t height) {
+  const double area = static_cast<double>(width * height);
+  if (recipe.name == "pgd-l2") {
+    // At least a tenth, where the line between the two published sizes would end below zero.
+    set_epsilon(recipe, 255 * std::max(0.1, 0.5 + (3 - 0.5) * (std::sqrt(area) - 32) / (224 - 32)));
+  } else if (recipe.name == "pgd-l0") {
+    set_epsilon(recipe, std::max(1.0, std::round(500 * area / (224 * 224))));
+  }
 }
 
 std::vector<Prediction> best_of(const std::vector<Prediction>& classes, size_t count) {
@@ -115,7 +120,8 @@ std::vector<Prediction> Attacker::classes(const Tensor& display) const {
 }
 
 bool Attacker::fools(const std::vector<Prediction>& classes, const Victim& victim, int64_t goal) {
-  return goal >= 0 ? classes.front().index == goal : classes.front().index != victim.classes.front().index;
+  const int64_t before = victim.classes.front().index, now = classes.front().index;
+  return now != before && (goal < 0 || now == goal);
 }
 
 Tensor Attacker::with_random_signs(const Victim& victim, double size, uint64_t seed) {
@@ -169,7 +175,8 @@ Attacker::Outcome Attacker::attack(Recipe recipe, const Victim& victim, const Se
   const bool targeted = settings.goal >= 0;
   recipe.width = victim.display.size(3);
   recipe.height = victim.display.size(2);
-  recipe.tile = std::max(recipe.width, recipe.height);  // the answer is one to the whole picture
+  constexpr int64_t kLeastTile = 32;
+  recipe.tile = std::max({recipe.width, recipe.height, kLeastTile});  // the answer is one to the whole picture
   recipe.objectives = {
       {targeted ? 1.0 : -1.0,
        "log-probability:target=" + std::to_string(targeted ? settings.goal : victim.classes.front().index)}};

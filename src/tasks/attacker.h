@@ -11,9 +11,9 @@ namespace pellucid {
 
 /// Bound and steps of an attack's recipe for another bound, in the unit of its delta.
 void set_epsilon(Recipe& recipe, double epsilon);
-/// The L2 norm, in 255ths, that is usual for pictures of a size: 0.5 for 32x32 (CIFAR-10) and 3 for 224x224 (ImageNet),
-/// linear in the root of the number of pixels.
-double l2_epsilon_for(int64_t width, int64_t height);
+/// Gives pgd-l2 the norm that is usual for pictures of a size, 0.5 for 32x32 (CIFAR-10) and 3 for 224x224 (ImageNet),
+/// linear in the root of the number of pixels; and pgd-l0 as large a share of the pixels as 500 are of 224x224.
+void fit_epsilon(Recipe& recipe, int64_t width, int64_t height);
 /// Norm ("linf", "l2", "l0") and size of the recipe's bound. Throws Error(kUsage) when its parameterization is no
 /// delta.
 struct AttackBound {
