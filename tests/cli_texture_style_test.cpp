@@ -244,6 +244,17 @@ TEST_F(CliTexture, InterpolatesBetweenTwoClasses) {
       "interpolate must be an integer >= 2");
 }
 
+// The last good picture is written, and the status says that it is not what was asked for.
+TEST_F(CliTexture, NumbersThatAreNotFiniteEndWithFive) {
+  folder.write("nan.json", R"({"name": "n", "parameterization": "pixels:clamp=false", "optimizer": "ascent:rate=1",
+                               "regularizers": [{"weight": 1e30, "part": "tv:beta=8"}], "stages": [{"steps": 4}],
+                               "width": 32, "height": 32})");
+  const ProgramResult r = run({"visualize", kModel, "-t", "0", "--recipe", "nan.json", "-o", "o"});
+  EXPECT_EQ(r.status, 5);
+  EXPECT_EQ(r.err, "pellucid: 1 of 1 pictures stopped early: numbers were not finite\n");
+  EXPECT_TRUE(fs::exists(folder.file("o/result.json")));
+}
+
 TEST_F(CliTexture, RefusesWhatDoesNotFitAndWritesNothing) {
   save_png(folder.file("wide.png"), Image(40, 20, 1));
   folder.write("broken.png", "not a picture");

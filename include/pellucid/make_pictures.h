@@ -69,6 +69,9 @@ struct MakeResult {
   std::string sheet_file, result_file;
   std::vector<std::string> film_files;  ///< Of zooms, beside the frames.
   bool interrupted = false;             ///< Later pictures were not begun.
+  /// Pictures that are not what was asked for, because numbers stopped being finite; they are the last good ones, and a
+  /// note of theirs says what happened.
+  int64_t num_stopped = 0;
 };
 
 /// `pellucid visualize`: what makes classes, channels or neurons large.

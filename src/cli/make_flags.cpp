@@ -125,7 +125,13 @@ std::string table_of_what_is_there(std::vector<std::string> header, std::vector<
 }
 
 int print_made_pictures(const MakeResult& result, const MakeOptions& make, const GlobalOptions& global) {
-  const int status = result.interrupted ? static_cast<int>(ErrorKind::kInterrupted) : 0;
+  const int status = result.interrupted       ? static_cast<int>(ErrorKind::kInterrupted)
+                     : result.num_stopped > 0 ? static_cast<int>(ErrorKind::kFailed)
+                                              : 0;
+  if (result.num_stopped > 0) {
+    std::cerr << "pellucid: " << result.num_stopped << " of " << result.pictures.size()
+              << " pictures stopped early: numbers were not finite\n";
+  }
   if (global.json) {
     std::cout << result.json << "\n";
     return status;

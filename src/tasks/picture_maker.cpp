@@ -308,6 +308,7 @@ std::vector<MadePicture> PictureMaker::make(const PictureJob& job, size_t index,
   const SynthesisResult result = synthesize(job.recipe, context);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   interrupted_ = result.interrupted;
+  if (!result.problem.empty()) num_stopped_ += result.image.size(0);
   std::vector<MadePicture> pictures;
   for (int64_t b = 0; b < std::max<int64_t>(1, static_cast<int64_t>(job.batch.size())); ++b) {
     MadePicture made = made_from(job, result, b);
@@ -464,6 +465,7 @@ MakeResult PictureMaker::run(const std::vector<PictureJob>& jobs) {
     result.notes.emplace_back("the output folder holds no finished run of this request; all pictures are made anew");
   }
   result.interrupted = interrupted_;
+  result.num_stopped = num_stopped_;
   write(result, done);
   if (!interrupted_) {
     for (const PictureJob& job : jobs) RunRecorder::forget(options_, job);

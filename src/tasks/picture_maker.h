@@ -98,6 +98,7 @@ class PictureMaker {
   SecondModels second_models_;
   std::vector<std::string> notes_;
   bool interrupted_ = false;
+  int64_t num_stopped_ = 0;
   bool atlas_ = false;
 };
 

@@ -197,6 +197,10 @@ class Planner {
     }
     WeightedRecipe chosen = maker_.choose("lucid", "visualize");
     chosen.recipe = with_generator(std::move(chosen.recipe), request_.generator);
+    if (const auto latent = latent_of(chosen.recipe); latent && request_.generator.empty()) {
+      maker_.note("pictures are those of the generator " + latent->params.at("network") +
+                  ", which knows what it was trained on and nothing else; --generator takes another");
+    }
     if (request_.diversity > 1) {
       for (const Wish& wish : wishes) diverse(wish, chosen);
       return std::move(jobs_);

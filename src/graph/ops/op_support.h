@@ -12,7 +12,7 @@ namespace pellucid {
 
 // The opsets Pellucid reads. An operator that changed in between looks at node.opset.
 constexpr int64_t kFirstOpset = 7;
-constexpr int64_t kLastOpset = 21;
+constexpr int64_t kLastOpset = 22;
 
 /// An operator of ONNX's own domain.
 inline Op onnx_op(const char* type, Forward forward, Vjp vjp = nullptr, OpRole role = OpRole::kOther,
