@@ -253,6 +253,8 @@ TEST_F(CliTexture, NumbersThatAreNotFiniteEndWithFive) {
   EXPECT_EQ(r.status, 5);
   EXPECT_EQ(r.err, "pellucid: 1 of 1 pictures stopped early: numbers were not finite\n");
   EXPECT_TRUE(fs::exists(folder.file("o/result.json")));
+  EXPECT_EQ(run({"visualize", kModel, "-t", "0", "--recipe", "nan.json", "-o", "o", "--resume"}).status, 5)
+      << "it is not finished";
 }
 
 TEST_F(CliTexture, RefusesWhatDoesNotFitAndWritesNothing) {

@@ -45,8 +45,8 @@ struct ImageLimits {
 std::string image_formats();
 
 /// The picture as RGB, upright: EXIF orientation (JPEG, PNG, WebP, TIFF) is applied, grey and palette pictures become
-/// RGB, 16-bit samples are rounded to 8, transparency is composited on white, CMYK JPEG is converted, animations give
-/// their first frame. Embedded color profiles are not applied.
+/// RGB, 16-bit samples are rounded to 8, transparency is composited on white, CMYK JPEG is converted, animated GIF
+/// and PNG files give their first frame; animated WebP is refused. Embedded color profiles are not applied.
 /// The format is told by the file's first bytes, never by its name; the size in the header is held against `limits`
 /// before anything is decoded. Throws Error(kInvalidInput), one line that begins with the file's name, for anything
 /// else: other formats, truncated or damaged files, floating-point samples.

@@ -9,6 +9,21 @@
 
 namespace pellucid {
 
+namespace {
+
+using TextRows = std::vector<std::vector<std::string>>;
+
+/// Columns as rows; a row that is shorter ends in empty cells.
+TextRows transposed(const TextRows& rows, size_t columns) {
+  TextRows turned(columns, std::vector<std::string>(rows.size()));
+  for (size_t i = 0; i < rows.size(); ++i) {
+    for (size_t j = 0; j < std::min(columns, rows[i].size()); ++j) turned[j][i] = rows[i][j];
+  }
+  return turned;
+}
+
+}  // namespace
+
 std::function<int(TerminalProgress&)> setup_evaluate(CLI::App& app, GlobalOptions& global) {
   auto request = std::make_shared<EvaluateRequest>();
   request->output = "evaluation";
@@ -105,12 +120,9 @@ std::function<int(TerminalProgress&)> setup_evaluate(CLI::App& app, GlobalOption
       constexpr size_t kMostColumns = 9;
       if (header.size() > kMostColumns && header.size() > rows.size() + 1) {
         rows.insert(rows.begin(), header);
-        std::vector<std::vector<std::string>> turned(header.size(), std::vector<std::string>(rows.size()));
-        for (size_t i = 0; i < rows.size(); ++i) {
-          for (size_t j = 0; j < header.size(); ++j) turned[j][i] = j < rows[i].size() ? rows[i][j] : "";
-        }
-        header = turned.front();
-        rows.assign(turned.begin() + 1, turned.end());
+        rows = transposed(rows, header.size());
+        header = rows.front();
+        rows.erase(rows.begin());
       }
       std::cout << text_table(header, rows);
       for (const EvaluatedMethod& method : set.methods) {

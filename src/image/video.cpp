@@ -15,6 +15,7 @@
 #include <opencv2/videoio/registry.hpp>
 #include <optional>
 
+#include "core/lower_case.h"
 #include "image/animated_gif.h"
 #include "image/check.h"
 #include "image/mat.h"
@@ -54,11 +55,7 @@ bool begins_like_container(const std::string& path) {
   return has(0, "\x1a\x45\xdf\xa3", 4) || has(0, "\0\0\1\xba", 4) || has(0, "\0\0\1\xb3", 4);
 }
 
-std::string lower_extension(const std::string& path) {
-  std::string extension = fs::u8path(path).extension().string();
-  for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return extension;
-}
+std::string lower_extension(const std::string& path) { return lower_case(fs::u8path(path).extension().string()); }
 
 std::string refusal_of(int width, int height, const ImageLimits& limits) {
   return "frames of " + std::to_string(width) + "x" + std::to_string(height) + " pixels; 1 to " +

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/lower_case.h"
 #include "model/class_scores.h"
 #include "pellucid/error.h"
 #include "pellucid/model.h"
@@ -13,11 +14,6 @@
 namespace pellucid {
 
 namespace {
-
-std::string lower(std::string text) {
-  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return text;
-}
 
 bool starts_with(const std::string& text, const char* prefix) { return text.rfind(prefix, 0) == 0; }
 
@@ -181,10 +177,10 @@ int64_t class_from_name(const std::string& name, const ModelCard& card, int64_t 
     }
     return index;
   }
-  const std::string wanted = lower(name);
+  const std::string wanted = lower_case(name);
   std::vector<int64_t> exact, words, partial;
   for (size_t i = 0; i < card.labels.size() && static_cast<int64_t>(i) < num_classes; ++i) {
-    const std::string label = lower(card.labels[i]);
+    const std::string label = lower_case(card.labels[i]);
     if (label == wanted) exact.push_back(static_cast<int64_t>(i));
     if (has_word(label, wanted)) words.push_back(static_cast<int64_t>(i));
     if (label.find(wanted) != std::string::npos) partial.push_back(static_cast<int64_t>(i));

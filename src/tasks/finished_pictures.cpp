@@ -128,7 +128,10 @@ std::optional<MadePicture> FinishedPictures::read(const Json& json, const Recipe
   made.film_file = json.value("film", made.film_file);
 
   const auto& notes = made.notes;
-  if (std::find(notes.begin(), notes.end(), kInterruptedNote) != notes.end()) return std::nullopt;
+  const bool finished = std::none_of(notes.begin(), notes.end(), [](const std::string& note) {
+    return note == kInterruptedNote || note.rfind(kStoppedNote, 0) == 0;
+  });
+  if (!finished) return std::nullopt;
   std::vector<std::string> files{made.image_file, made.values_file};
   files.insert(files.end(), made.snapshot_files.begin(), made.snapshot_files.end());
   if (options_.save_every > 0 && static_cast<int64_t>(made.snapshot_files.size()) != made.steps / options_.save_every) {
@@ -140,7 +143,7 @@ std::optional<MadePicture> FinishedPictures::read(const Json& json, const Recipe
   }
   if (!std::all_of(files.begin(), files.end(), [&](const std::string& f) { return there(f); })) return std::nullopt;
   const NpyArray values = read_npy((fs::u8path(options_.output) / fs::u8path(made.values_file)).string());
-  if (values.shape.size() != 3 || values.shape[0] != 3) return std::nullopt;
+  if (values.shape.size() != 3 || (values.shape[0] != 3 && values.shape[0] != 4)) return std::nullopt;
   made.image = at::tensor(values.floats()).view(values.shape);
   if (recipe.finish.empty()) made.unfinished = made.image;
   return made;

@@ -11,6 +11,8 @@ namespace pellucid {
 
 /// Said of a picture whose run was cancelled.
 inline constexpr const char* kInterruptedNote = "interrupted: the picture is not finished";
+/// How the note of one begins whose numbers stopped being finite.
+inline constexpr const char* kStoppedNote = "stopped early: ";
 
 /// SHA-256 of named tensors and names, in their order: what a run begins with besides its recipe and model.
 std::string inputs_sha256(const std::map<std::string, Tensor>& pictures, const std::map<std::string, Tensor>& tensors,

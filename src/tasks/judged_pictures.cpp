@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "core/lower_case.h"
 #include "pellucid/annotations.h"
 #include "pellucid/error.h"
 #include "pellucid/files.h"
@@ -83,14 +84,6 @@ class GeneratedPictures final : public PictureSource {
   uint64_t first_seed_;
   int64_t size_;
 };
-
-/// ASCII letters in lower case, whatever the locale.
-std::string lower(std::string text) {
-  for (char& c : text) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return text;
-}
 
 /// The annotations of one class, or all of them, as the model sees them.
 class OwnPictures final : public PictureSource {
@@ -197,7 +190,8 @@ class OwnPictures final : public PictureSource {
   /// stand for several classes; empty for a class that the model does not have.
   std::vector<int64_t> classes_of(const std::string& label) const {
     std::vector<int64_t> exact = classes_called(label, [](const std::string& name) { return trim(name); });
-    return !exact.empty() ? exact : classes_called(label, [](const std::string& name) { return lower(trim(name)); });
+    return !exact.empty() ? exact
+                          : classes_called(label, [](const std::string& name) { return lower_case(trim(name)); });
   }
 
   template <class Spelling>

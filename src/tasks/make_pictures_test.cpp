@@ -166,6 +166,10 @@ TEST(Visualize, OpacityIsTheFourthChannelOfThePng) {
   }
   EXPECT_TRUE(at::equal(test::load_npy(folder.file(made.values_file)), made.image.to(at::kDouble)));
   EXPECT_EQ(decode_image(folder.file("sheet.png")).channels, 3);
+  request.make.resume = true;
+  const MakeResult again = visualize(request);
+  EXPECT_EQ(again.notes.back().rfind("kept 1 of 1 pictures", 0), 0u) << again.notes.back();
+  EXPECT_TRUE(at::equal(again.pictures.at(0).image, made.image));
 }
 
 const std::string kPicture = PELLUCID_SOURCE_DIR "/examples/flower.png";

@@ -343,7 +343,7 @@ MadePicture PictureMaker::made_from(const PictureJob& job, const SynthesisResult
   made.finished_objective = result.finished_objective[at_b] / unit;
   made.robust_objective = result.robust_objective[at_b] / unit;
   made.steps = result.steps;
-  if (!result.problem.empty()) made.notes.push_back("stopped early: " + result.problem);
+  if (!result.problem.empty()) made.notes.push_back(kStoppedNote + result.problem);
   if (result.interrupted) made.notes.emplace_back(kInterruptedNote);
   // A later frame of a film begins with a dream.
   if (job.zoom == 0 && !(made.objective > made.objective_start)) made.notes.push_back(no_rise(job.recipe, made));

@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "core/lower_case.h"
 #include "pellucid/error.h"
 #include "pellucid/npy.h"
 #include "pellucid/tasks.h"
@@ -17,11 +18,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::string lower_extension(const fs::path& path) {
-  std::string e = path.extension().string();
-  for (char& c : e) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return e;
-}
+std::string lower_extension(const fs::path& path) { return lower_case(path.extension().string()); }
 
 bool hidden(const fs::path& path) {
   const std::string name = path.filename().string();
@@ -118,20 +115,16 @@ std::vector<std::string> expand_inputs(const std::vector<std::string>& names) {
 std::vector<std::string> unique_names(const std::vector<std::string>& paths) {
   // The stem alone when nothing else has it, else the whole file name, else a number behind it. File systems may ignore
   // case, so names that differ only in it count as equal.
-  const auto folded = [](std::string text) {
-    for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    return text;
-  };
   std::map<std::string, int> stems;
-  for (const std::string& path : paths) ++stems[folded(file_name_from(fs::u8path(path).stem().string()))];
+  for (const std::string& path : paths) ++stems[lower_case(file_name_from(fs::u8path(path).stem().string()))];
   std::set<std::string> used;
   std::vector<std::string> names;
   for (const std::string& path : paths) {
     const fs::path p = fs::u8path(path);
     std::string name = file_name_from(p.stem().string());
-    if (stems[folded(name)] > 1) name = file_name_from(p.filename().string());
+    if (stems[lower_case(name)] > 1) name = file_name_from(p.filename().string());
     std::string unique = name;
-    for (int n = 2; !used.insert(folded(unique)).second; ++n) unique = name + "-" + std::to_string(n);
+    for (int n = 2; !used.insert(lower_case(unique)).second; ++n) unique = name + "-" + std::to_string(n);
     names.push_back(unique);
   }
   return names;
